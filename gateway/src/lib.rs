@@ -1,0 +1,18 @@
+//! The Postern gateway: *how does a request get from a client to the right endpoint, in bounded memory?*
+//!
+//! ```text
+//!  client ─► listener ─► ClientHello ─► TlsIndex ─► CertStore ─► handshake ─► proxy ─► route ─► upstream ─► endpoint
+//!                                          ▲                                            ▲          ▲
+//!                                          └────────────────  tables  ◄── apply ◄── Update (xds) ──┘
+//! ```
+
+pub mod cli;
+pub mod connection;
+pub mod drain;
+pub mod listener;
+pub mod tables;
+
+/// jemalloc returns memory to the system after a storm, and as `malloc` it serves the TLS library's C code too, so that
+/// one set of figures covers the process.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -1,0 +1,3 @@
+//! Sources: where objects come from.
+
+pub mod dir;
