@@ -1,16 +1,16 @@
 //! A memory-bounded store of TLS server certificates: *which certificate answers for this server name, right now?*
 
-/// Namespace and name of a Secret. The texts are shared; a clone allocates nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SecretRef {
-    /// The namespace.
-    pub namespace: std::sync::Arc<str>,
-    /// The name.
-    pub name: std::sync::Arc<str>,
-}
+pub mod index;
+pub mod secret;
+pub mod sni;
+pub mod source;
 
-/// Server names to bindings.
-#[derive(Clone, Debug, Default)]
-pub struct TlsIndex<P> {
-    policies: std::marker::PhantomData<P>,
-}
+pub use index::{TlsBinding, TlsIndex};
+pub use secret::{PrivateKeyPem, SecretData, SecretRef};
+pub use sni::{SniError, SniPattern};
+pub use source::{SecretSource, SourceError};
+
+/// The most bytes of PEM, chain and key together, that are accepted of one Secret.
+///
+/// The API server's own limit is 1 MiB; ten certificates and an RSA-4096 key are under 64 KiB.
+pub const MAX_SECRET_BYTES: usize = 256 * 1024;

@@ -1,0 +1,150 @@
+//! Server names to Secrets: complete, cheap, never evicted.
+
+use std::fmt;
+use std::sync::Arc;
+
+use imbl::GenericHashMap;
+use imbl::shared_ptr::DefaultSharedPtr;
+
+use crate::secret::SecretRef;
+use crate::sni::{SniPattern, suffix};
+
+type Map<V> = GenericHashMap<Arc<str>, V, foldhash::fast::RandomState, DefaultSharedPtr>;
+
+/// What a server name is bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsBinding<P> {
+    /// The Secret whose certificate answers.
+    pub secret: SecretRef,
+    /// What else the gateway wants to know about the name.
+    pub policy: P,
+}
+
+/// Server names to [`TlsBinding`]s.
+///
+/// A persistent map: a clone is two reference counts, and a changed copy shares everything else with its original, so
+/// readers keep a consistent view while a writer prepares the next. A lookup allocates nothing. The texts of names and
+/// Secrets are shared with whoever passed them in.
+pub struct TlsIndex<P> {
+    exact: Map<TlsBinding<P>>,
+    /// Keyed by what follows `*.`, so that a lookup needs no text of its own.
+    wildcard: Map<TlsBinding<P>>,
+}
+
+impl<P: Clone> TlsIndex<P> {
+    /// Binds `pattern`, and returns what it was bound to.
+    pub fn insert(&mut self, pattern: SniPattern, binding: TlsBinding<P>) -> Option<TlsBinding<P>> {
+        self.map_mut(&pattern).insert(pattern.into_key(), binding)
+    }
+
+    /// Unbinds `pattern`, and returns what it was bound to.
+    pub fn remove(&mut self, pattern: &SniPattern) -> Option<TlsBinding<P>> {
+        self.map_mut(pattern).remove(&**pattern.key())
+    }
+
+    fn map_mut(&mut self, pattern: &SniPattern) -> &mut Map<TlsBinding<P>> {
+        if pattern.is_wildcard() { &mut self.wildcard } else { &mut self.exact }
+    }
+}
+
+impl<P> TlsIndex<P> {
+    /// The binding that answers for `server_name`, which is lower case and without a trailing dot. An exact name wins
+    /// over a wildcard.
+    pub fn lookup(&self, server_name: &str) -> Option<&TlsBinding<P>> {
+        self.exact.get(server_name).or_else(|| self.wildcard.get(suffix(server_name)?))
+    }
+
+    /// The binding of exactly this pattern.
+    pub fn get(&self, pattern: &SniPattern) -> Option<&TlsBinding<P>> {
+        let map = if pattern.is_wildcard() { &self.wildcard } else { &self.exact };
+        map.get(&**pattern.key())
+    }
+
+    /// Number of patterns.
+    pub fn len(&self) -> usize {
+        self.exact.len() + self.wildcard.len()
+    }
+
+    /// True when no name is bound.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<P: Clone> Clone for TlsIndex<P> {
+    fn clone(&self) -> Self {
+        Self { exact: self.exact.clone(), wildcard: self.wildcard.clone() }
+    }
+}
+
+impl<P> Default for TlsIndex<P> {
+    fn default() -> Self {
+        Self { exact: Map::default(), wildcard: Map::default() }
+    }
+}
+
+impl<P> fmt::Debug for TlsIndex<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsIndex")
+            .field("exact", &self.exact.len())
+            .field("wildcard", &self.wildcard.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern(text: &str) -> SniPattern {
+        SniPattern::try_from(text).unwrap()
+    }
+
+    fn binding(name: &str) -> TlsBinding<()> {
+        TlsBinding { secret: SecretRef::new("shop", name), policy: () }
+    }
+
+    fn bound(index: &TlsIndex<()>, server_name: &str) -> Option<String> {
+        index.lookup(server_name).map(|binding| binding.secret.name.to_string())
+    }
+
+    #[test]
+    fn an_exact_name_wins_over_a_wildcard() {
+        let mut index = TlsIndex::default();
+        index.insert(pattern("*.shop.test"), binding("all"));
+        index.insert(pattern("eu.shop.test"), binding("eu"));
+        assert_eq!(bound(&index, "eu.shop.test").as_deref(), Some("eu"));
+        assert_eq!(bound(&index, "us.shop.test").as_deref(), Some("all"));
+    }
+
+    #[test]
+    fn a_wildcard_and_a_name_with_the_same_text_are_two_entries() {
+        let mut index = TlsIndex::default();
+        index.insert(pattern("*.shop.test"), binding("all"));
+        assert_eq!(bound(&index, "shop.test"), None);
+        index.insert(pattern("shop.test"), binding("bare"));
+        assert_eq!(index.len(), 2);
+        index.remove(&pattern("shop.test"));
+        assert_eq!(bound(&index, "us.shop.test").as_deref(), Some("all"));
+    }
+
+    #[test]
+    fn a_clone_keeps_what_it_saw() {
+        let mut index = TlsIndex::default();
+        index.insert(pattern("shop.test"), binding("old"));
+        let before = index.clone();
+        let replaced = index.insert(pattern("shop.test"), binding("new"));
+        assert_eq!(replaced, Some(binding("old")));
+        assert_eq!(bound(&before, "shop.test").as_deref(), Some("old"));
+        assert_eq!(bound(&index, "shop.test").as_deref(), Some("new"));
+    }
+
+    #[test]
+    fn a_name_that_nobody_bound_is_not_found() {
+        let index: TlsIndex<()> = TlsIndex::default();
+        for name in ["", ".", "test", "a.test", "..", "a.b.c.d"] {
+            assert_eq!(index.lookup(name), None, "{name:?}");
+        }
+        assert!(index.is_empty());
+    }
+}
