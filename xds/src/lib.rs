@@ -18,6 +18,7 @@
 //! # Not here
 //! Serving traffic, TLS and certificates: this crate knows no pingora and no rustls.
 
+pub mod discovery;
 pub mod fault;
 pub mod object;
 pub mod resource;

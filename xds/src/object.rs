@@ -10,7 +10,8 @@ use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 mod kingress;
 
 pub use kingress::{
-    HttpOption, HttpPath, HttpRule, KIngress, KIngressRule, KIngressSpec, KIngressSplit, KIngressTls, ServicePort,
+    HeaderExact, HttpOption, HttpPath, HttpRule, KIngress, KIngressRule, KIngressSpec, KIngressSplit, KIngressTls,
+    ServicePort,
 };
 
 /// Namespace and name of an object. The texts are shared; a clone allocates nothing.

@@ -1,7 +1,7 @@
 //! Resources: what a gateway runs on, and the [`Update`] that carries their changes.
 //!
-//! Resources refer to each other by name only (a route names its clusters), so each can change alone. They are handed
-//! over, not kept: the translator remembers a fingerprint of what it last sent.
+//! Resources refer to each other by name only (a route names its clusters), so each can change alone. Texts and
+//! [`RouteSet`]s are shared with the translator's own records: whoever keeps them by their `Arc` pays for them once.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::object::ObjectRef;
 /// Every list holds only resources that differ from what was sent before; `None` removes the resource of that name.
 /// Whoever applies it adds clusters and endpoints first, switches virtual hosts and TLS bindings, and then drops the
 /// clusters that were removed, so that no route is without its cluster in between.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Update {
     /// Rises by one with each Update of a translator; the first is 1.
     pub version: u64,
@@ -114,13 +114,15 @@ pub enum Visibility {
 }
 
 /// The routes of one host.
-#[derive(Clone, Debug, PartialEq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct VirtualHost {
     /// From where the host may be reached.
     pub visibility: Visibility,
     /// For a wildcard host: whether `*` stands for one label (Ingress v1) or for one or more (KIngress, as Envoy does).
     pub wildcard_depth: WildcardDepth,
-    /// The routes; hosts of one rule share them.
+    /// Plain-text requests are answered with 301 to https (KIngress `httpOption: Redirected`, external hosts only).
+    pub redirect_to_https: bool,
+    /// The routes; hosts with equal routes within one object share them.
     pub routes: Arc<RouteSet>,
 }
 
@@ -135,18 +137,16 @@ pub enum WildcardDepth {
 }
 
 /// Routes in the order in which they are tried, with what holds for all of them.
-#[derive(Clone, Debug, Default, PartialEq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RouteSet {
     /// The first route that matches is taken.
     pub routes: Vec<Route>,
     /// SHA-256 of the KIngress as Knative's prober computes it: the answer to `K-Network-Hash: override`.
     pub probe_hash: Option<[u8; 32]>,
-    /// Plain-text requests to an external host are answered with 301 to https (KIngress `httpOption: Redirected`).
-    pub redirect_to_https: bool,
 }
 
 /// One route: when it applies, and what it does.
-#[derive(Clone, Debug, PartialEq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Route {
     /// On which paths.
     pub path: PathMatch,
@@ -168,6 +168,27 @@ pub enum PathMatch {
     ElementPrefix(Arc<str>),
 }
 
+impl PathMatch {
+    /// True when a request with this path (without its query) is meant.
+    pub fn covers(&self, path: &str) -> bool {
+        match self {
+            Self::Exact(text) => path == &**text,
+            Self::StringPrefix(prefix) => path.starts_with(&**prefix),
+            Self::ElementPrefix(prefix) => {
+                let prefix = prefix.trim_end_matches('/');
+                path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            }
+        }
+    }
+
+    /// The path as it was written.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Exact(text) | Self::StringPrefix(text) | Self::ElementPrefix(text) => text,
+        }
+    }
+}
+
 /// A condition on a request header.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HeaderMatch {
@@ -178,7 +199,7 @@ pub struct HeaderMatch {
 }
 
 /// Sends the request to one of several clusters.
-#[derive(Clone, Debug, PartialEq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Forward {
     /// Candidates with their weights; at least one weight is above zero.
     pub splits: Vec<Split>,
@@ -191,7 +212,7 @@ pub struct Forward {
 }
 
 /// One candidate of a [`Forward`].
-#[derive(Clone, Debug, PartialEq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Split {
     /// Where to.
     pub cluster: ClusterName,

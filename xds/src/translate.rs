@@ -1,1 +1,141 @@
-//! Objects to resources.
+//! Objects to resources: what does each object contribute, and which resources does a change touch?
+//!
+//! A [`Translator`] takes one object at a time and keeps a compact record of what it contributed, never the object.
+//! Everything is level-triggered: resources and faults are functions of those records, so the order in which objects
+//! arrive makes no difference to the result.
+
+use std::sync::Arc;
+
+use crate::fault::{Faults, Finder, Subject};
+use crate::object::{Object, ObjectEvent, ObjectKey, ObjectKind};
+use crate::resource::Update;
+
+mod pending;
+mod secrets;
+mod users;
+
+use pending::Pending;
+use secrets::Secrets;
+
+/// What a [`Translator`] takes to be meant for this gateway, and how much of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The value of `networking.knative.dev/ingress.class` that marks a KIngress as ours.
+    pub kingress_class: Arc<str>,
+    /// The value of an IngressClass' `spec.controller` that makes the class ours.
+    pub ingress_controller: Arc<str>,
+    /// The class name that is ours even when no IngressClass of that name exists.
+    pub ingress_class: Arc<str>,
+    /// Namespaces whose Secrets a KIngress of any namespace may name (Knative keeps wildcard certificates there).
+    pub shared_secret_namespaces: Vec<Arc<str>>,
+    /// Whether an object of a class that nobody is known to serve is a fault. Useful where the source shows
+    /// everything there is, as a directory does.
+    pub report_unknown_class: bool,
+    /// Bounds on what one object or resource may hold.
+    pub limits: Limits,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            kingress_class: "postern.ingress.networking.knative.dev".into(),
+            ingress_controller: "postern.dev/ingress-controller".into(),
+            ingress_class: "postern".into(),
+            shared_secret_namespaces: vec!["knative-serving".into()],
+            report_unknown_class: false,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Bounds on what one object or resource may hold. An object beyond one of them is rejected.
+///
+/// The defaults are ten times what the largest known users need; they keep one object from taking the process down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Hosts in one object, over all rules and `tls` entries.
+    pub hosts_per_object: usize,
+    /// Routes of one host, over all objects.
+    pub routes_per_host: usize,
+    /// Addresses of one cluster; more are ready but not used, and the Service has a fault.
+    pub endpoints_per_cluster: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { hosts_per_object: 10_000, routes_per_host: 10_000, endpoints_per_cluster: 10_000 }
+    }
+}
+
+/// Turns objects into resources. See the [module](self).
+#[derive(Debug)]
+pub struct Translator {
+    options: Options,
+    faults: Faults,
+    secrets: Secrets,
+    pending: Pending,
+    version: u64,
+    complete: bool,
+    said_complete: bool,
+}
+
+impl Translator {
+    /// A translator that knows nothing yet; what it finds wrong goes to `faults`.
+    pub fn new(options: Options, faults: Faults) -> Self {
+        Self {
+            options,
+            faults,
+            secrets: Secrets::default(),
+            pending: Pending::default(),
+            version: 0,
+            complete: false,
+            said_complete: false,
+        }
+    }
+
+    /// Takes a change in. Its cost depends on what this object touches, not on how much there is.
+    pub fn accept(&mut self, event: ObjectEvent) {
+        match event {
+            ObjectEvent::Applied(object) => self.apply(object),
+            ObjectEvent::Deleted(key) => self.remove(&key),
+            ObjectEvent::Synced => self.complete = true,
+        }
+    }
+
+    /// Everything that differs since the last call, or `None` if nothing does.
+    ///
+    /// A resource that changed and changed back in between is not in the Update. The first Update after the source has
+    /// said everything is returned even if it is empty, so that its `complete` is heard.
+    pub fn flush(&mut self) -> Option<Update> {
+        let update = Update {
+            version: self.version + 1,
+            secrets: self.pending.take_secrets(&self.secrets),
+            complete: self.complete,
+            ..Update::default()
+        };
+        if update.is_empty() && self.complete == self.said_complete {
+            return None;
+        }
+        self.version = update.version;
+        self.said_complete = self.complete;
+        Some(update)
+    }
+
+    fn apply(&mut self, object: Object) {
+        if let Object::Secret(secret) = object {
+            self.secrets.apply(&secret, &mut self.pending);
+        }
+    }
+
+    fn remove(&mut self, key: &ObjectKey) {
+        self.faults.set(Finder::Translate, Subject::Object(key.clone()), Vec::new());
+        if key.kind == ObjectKind::Secret {
+            self.secrets.remove(&key.object, &mut self.pending);
+        }
+    }
+}
+
+/// Slots are counted in 32 bits: four thousand million objects do not fit into memory.
+fn id(slot: usize) -> u32 {
+    u32::try_from(slot).expect("fewer than 2^32 objects are in memory")
+}
