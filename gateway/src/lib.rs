@@ -6,11 +6,14 @@
 //!                                          └────────────────  tables  ◄── apply ◄── Update (xds) ──┘
 //! ```
 
+pub mod apply;
 pub mod cli;
 pub mod connection;
 pub mod drain;
 pub mod listener;
+pub mod route;
 pub mod tables;
+pub mod upstream;
 
 /// jemalloc returns memory to the system after a storm, and as `malloc` it serves the TLS library's C code too, so that
 /// one set of figures covers the process.

@@ -1,0 +1,112 @@
+//! Clusters behind a DNS name: resolved when asked for, kept a while, refreshed behind the requests' back.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::Cluster;
+use super::endpoints::clock;
+
+/// How long an answer is used before it is asked for again. The system resolver doesn't tell the record's TTL.
+const FRESH: Duration = Duration::from_secs(10);
+/// How long after a failure the name is asked for again.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long an answer may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Most addresses that are kept of an answer.
+const MAX_ADDRESSES: usize = 64;
+
+/// A name to resolve, and when to do so next. The addresses are kept in the cluster's endpoints.
+#[derive(Debug)]
+pub struct Dns {
+    host: Arc<str>,
+    port: u16,
+    /// Milliseconds of [`clock`] from which the answer is to be refreshed; 0 before the first.
+    due: AtomicU64,
+    /// Single flight: one lookup at a time.
+    running: AtomicBool,
+}
+
+impl Dns {
+    pub(super) fn new(host: Arc<str>, port: u16) -> Self {
+        Self { host, port, due: AtomicU64::new(0), running: AtomicBool::new(false) }
+    }
+
+    /// The name that is resolved.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+}
+
+/// Starts a lookup if one is due and none is running. The addresses known so far stay in use meanwhile, and after a
+/// failure.
+pub(super) fn refresh(cluster: &Arc<Cluster>) {
+    let Some(dns) = cluster.dns() else { return };
+    if dns.due.load(Ordering::Relaxed) > clock() || dns.running.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    let cluster = Arc::clone(cluster);
+    tokio::spawn(async move {
+        let Some(dns) = cluster.dns() else { return };
+        let next = match lookup(&dns.host, dns.port).await {
+            Ok(addresses) => {
+                if *addresses != **cluster.endpoints().addresses() {
+                    cluster.set_addresses(addresses.into());
+                }
+                FRESH
+            }
+            Err(error) => {
+                tracing::warn!(host = %dns.host, %error, "cannot resolve the name of a cluster");
+                metrics::counter!("postern_upstream_dns_failures_total").increment(1);
+                RETRY
+            }
+        };
+        let next = u64::try_from(next.as_millis()).unwrap_or(u64::MAX);
+        dns.due.store(clock().saturating_add(next).max(1), Ordering::Relaxed);
+        dns.running.store(false, Ordering::Release);
+    });
+}
+
+async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let answer = tokio::time::timeout(TIMEOUT, tokio::net::lookup_host((host, port))).await??;
+    let mut addresses: Vec<_> = answer.take(MAX_ADDRESSES).collect();
+    if addresses.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+    }
+    addresses.sort_unstable();
+    addresses.dedup();
+    Ok(addresses)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xds::resource::{self, Discovery, UpstreamProtocol};
+
+    fn cluster(host: &str) -> Arc<Cluster> {
+        let discovery = Discovery::Dns { host: Arc::from(host), port: 8012 };
+        Arc::new(Cluster::new(&resource::Cluster { protocol: UpstreamProtocol::Http1, discovery }, Arc::from([])))
+    }
+
+    #[tokio::test]
+    async fn the_addresses_of_a_name_become_the_clusters_endpoints() {
+        let cluster = cluster("127.0.0.1");
+        let changed = cluster.changed().notified();
+        refresh(&cluster);
+        changed.await;
+        assert_eq!(**cluster.endpoints().addresses(), [SocketAddr::from(([127, 0, 0, 1], 8012))]);
+    }
+
+    #[tokio::test]
+    async fn a_name_that_cannot_be_resolved_keeps_its_last_addresses() {
+        let cluster = cluster("name.invalid");
+        cluster.set_addresses(Arc::from([SocketAddr::from(([10, 0, 0, 1], 80))]));
+        refresh(&cluster);
+        while cluster.dns().expect("by name").running.load(Ordering::Acquire) {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(cluster.endpoints().addresses().len(), 1);
+    }
+}
