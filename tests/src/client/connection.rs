@@ -1,0 +1,65 @@
+//! A client's HTTP connection, HTTP/1.1 or HTTP/2.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::Response;
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::task::JoinHandle;
+
+use super::{Call, Stream};
+use crate::Result;
+
+/// A connection that can carry several requests; HTTP/2 ones at the same time.
+#[derive(Debug)]
+pub struct Connection {
+    sender: Sender,
+    driver: JoinHandle<Result<(), hyper::Error>>,
+}
+
+#[derive(Debug)]
+enum Sender {
+    Http1(http1::SendRequest<Full<Bytes>>),
+    Http2(http2::SendRequest<Full<Bytes>>),
+}
+
+impl Connection {
+    /// Speaks HTTP on a stream.
+    pub async fn open(stream: impl Stream + 'static, http2: bool) -> Result<Self> {
+        let io = TokioIo::new(stream);
+        if http2 {
+            let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
+            return Ok(Self { sender: Sender::Http2(sender), driver: tokio::spawn(connection) });
+        }
+        let (sender, connection) = http1::handshake(io).await?;
+        Ok(Self { sender: Sender::Http1(sender), driver: tokio::spawn(connection) })
+    }
+
+    /// Makes a request and returns when the header of the answer is there.
+    pub async fn send(&mut self, call: &Call) -> Result<Response<Incoming>> {
+        match &mut self.sender {
+            Sender::Http1(sender) => {
+                sender.ready().await?;
+                Ok(sender.send_request(call.request(false)?).await?)
+            }
+            Sender::Http2(sender) => {
+                sender.ready().await?;
+                Ok(sender.send_request(call.request(true)?).await?)
+            }
+        }
+    }
+
+    /// True while the gateway has neither closed the connection nor asked for its end.
+    pub fn is_open(&self) -> bool {
+        match &self.sender {
+            Sender::Http1(sender) => !sender.is_closed(),
+            Sender::Http2(sender) => !sender.is_closed(),
+        }
+    }
+
+    /// Waits until the connection is at its end.
+    pub async fn closed(mut self) -> Result<()> {
+        Ok((&mut self.driver).await??)
+    }
+}

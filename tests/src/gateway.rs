@@ -1,0 +1,195 @@
+//! A gateway as a process of its own.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+
+use crate::patience::{PATIENCE, eventually_within};
+use crate::{Result, ensure};
+
+mod log;
+mod metrics;
+mod process;
+
+pub use log::{Entry, Log};
+pub use metrics::Metrics;
+pub use process::Usage;
+
+/// The listeners of a gateway, by the names that `--listen` and its log use.
+pub const LISTENERS: [&str; 8] = [
+    "external-http",
+    "external-https",
+    "internal-http",
+    "internal-https",
+    "probe-http",
+    "probe-https",
+    "metrics",
+    "admin",
+];
+
+/// An executable that takes the arguments of `postern`, after some of its own.
+#[derive(Clone, Debug)]
+pub struct Program {
+    path: PathBuf,
+    first: Vec<OsString>,
+}
+
+impl Program {
+    /// An executable that is all `postern`.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), first: Vec::new() }
+    }
+
+    /// The executable of this very process, which is `postern` if its first argument is this one.
+    pub fn this_executable(first: &str) -> Result<Self> {
+        Ok(Self { path: std::env::current_exe()?, first: vec![first.into()] })
+    }
+
+    /// Runs to the end and returns what was printed.
+    pub async fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Result<Output> {
+        let mut command = Command::new(&self.path);
+        command.args(&self.first).args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+        Ok(tokio::time::timeout(PATIENCE, command.output()).await.map_err(|_| "the program did not end")??)
+    }
+}
+
+/// How a gateway is started.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Options {
+    arguments: Vec<OsString>,
+    cert_cache: String,
+    file_limit: Option<u32>,
+    patience: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { arguments: Vec::new(), cert_cache: "8MiB".to_owned(), file_limit: None, patience: PATIENCE }
+    }
+}
+
+impl Options {
+    /// The budget of the certificate cache, for example `64KiB`.
+    pub fn cert_cache(mut self, size: &str) -> Self {
+        size.clone_into(&mut self.cert_cache);
+        self
+    }
+
+    /// One more argument. A `--listen` replaces what the harness would have asked for.
+    pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// Lets the process open this many files at most.
+    pub fn file_limit(mut self, files: u32) -> Self {
+        self.file_limit = Some(files);
+        self
+    }
+
+    /// How long it may take to be ready.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// The arguments of `postern` that these options stand for.
+    pub fn arguments(&self, manifests: &Path) -> Vec<OsString> {
+        let mut source = OsString::from("dir:");
+        source.push(manifests);
+        let mut arguments: Vec<OsString> = vec!["gateway".into(), "--source".into(), source];
+        for listener in LISTENERS {
+            arguments.extend(["--listen".into(), format!("{listener}=127.0.0.1:0").into()]);
+        }
+        arguments.extend(["--log-format".into(), "json".into()]);
+        arguments.extend(["--cert-cache".into(), self.cert_cache.clone().into()]);
+        if !self.arguments.iter().any(|argument| argument == "--drain-timeout") {
+            arguments.extend(["--drain-timeout".into(), "5s".into()]);
+        }
+        arguments.extend(self.arguments.iter().cloned());
+        arguments
+    }
+}
+
+/// A running gateway; killed on drop.
+#[derive(Debug)]
+pub struct Gateway {
+    child: Child,
+    pid: Pid,
+    log: Log,
+    addresses: BTreeMap<String, SocketAddr>,
+}
+
+impl Gateway {
+    /// Starts a gateway on a directory of manifests and waits until it says that it is ready.
+    pub async fn start(program: &Program, manifests: &Path, options: &Options) -> Result<Self> {
+        let mut gateway = Self::spawn(program, manifests, options)?;
+        eventually_within(options.patience, "the gateway is ready", async || {
+            gateway.log.find("ready").map(|_| ()).ok_or_else(|| "no `ready` in its log".into())
+        })
+        .await
+        .map_err(|error| format!("{error}; its log:\n{}", gateway.log.text()))?;
+        gateway.addresses = gateway.log.listening()?;
+        Ok(gateway)
+    }
+
+    /// Starts a gateway and does not wait.
+    pub fn spawn(program: &Program, manifests: &Path, options: &Options) -> Result<Self> {
+        let mut command = match options.file_limit {
+            None => Command::new(&program.path),
+            Some(files) => {
+                let mut shell = Command::new("sh");
+                shell.arg("-c").arg(format!("ulimit -n {files}; exec \"$0\" \"$@\"")).arg(&program.path);
+                shell
+            }
+        };
+        command.args(&program.first).args(options.arguments(manifests));
+        command.env_remove("POSTERN_LISTEN").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.kill_on_drop(true).spawn()?;
+        let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).ok_or("the process has no id")?;
+        let log = Log::default();
+        log.follow(child.stderr.take().ok_or("stderr is not piped")?);
+        log.follow(child.stdout.take().ok_or("stdout is not piped")?);
+        Ok(Self { child, pid, log, addresses: BTreeMap::new() })
+    }
+
+    /// The address that a listener is bound to.
+    pub fn address(&self, listener: &str) -> Result<SocketAddr> {
+        Ok(*self.addresses.get(listener).ok_or_else(|| format!("no listener {listener} in the gateway's log"))?)
+    }
+
+    /// What it has logged so far, on either stream.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Memory and CPU time it has used so far.
+    pub fn usage(&self) -> Result<Usage> {
+        Usage::of(self.pid)
+    }
+
+    /// Asks it to end gracefully.
+    pub fn terminate(&self) -> Result<()> {
+        Ok(kill_process(self.pid, Signal::TERM)?)
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> Result<ExitStatus> {
+        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        Ok(status.map_err(|_| format!("the gateway did not end; its log:\n{}", self.log.text()))??)
+    }
+
+    /// Its metrics, as its listener for metrics shows them.
+    pub async fn metrics(&self) -> Result<Metrics> {
+        let reply = crate::client::get_plain(self.address("metrics")?, "/metrics").await?;
+        ensure(reply.status == 200, || format!("/metrics answered {}", reply.status))?;
+        Ok(Metrics::parse(&reply.text()))
+    }
+}

@@ -1,0 +1,99 @@
+//! What a gateway prints.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+
+use crate::Result;
+
+/// The lines that a process has printed, shared with the tasks that read them.
+#[derive(Clone, Debug, Default)]
+pub struct Log {
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+/// One line of structured log.
+#[derive(Clone, Debug)]
+pub struct Entry(Value);
+
+impl Log {
+    /// Reads a stream to its end, in the background.
+    pub(super) fn follow(&self, stream: impl AsyncRead + Unpin + Send + 'static) {
+        let log = self.clone();
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(stream).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                log.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            }
+        });
+    }
+
+    /// All lines, in the order in which they were read.
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// All lines as one text.
+    pub fn text(&self) -> String {
+        self.lines().join("\n")
+    }
+
+    /// The lines that are JSON objects.
+    pub fn entries(&self) -> Vec<Entry> {
+        let lines = self.lines();
+        lines.iter().filter_map(|line| serde_json::from_str(line).ok()).filter(Value::is_object).map(Entry).collect()
+    }
+
+    /// The first entry with this message.
+    pub fn find(&self, message: &str) -> Option<Entry> {
+        self.entries().into_iter().find(|entry| entry.field("message") == Some(message))
+    }
+
+    /// True if some line contains all of these texts.
+    pub fn has_line_with(&self, texts: &[&str]) -> bool {
+        self.lines().iter().any(|line| texts.iter().all(|text| line.contains(text)))
+    }
+
+    /// Listeners and their addresses, from the entries that say `listening`.
+    pub(super) fn listening(&self) -> Result<BTreeMap<String, SocketAddr>> {
+        let mut addresses = BTreeMap::new();
+        for entry in self.entries().iter().filter(|entry| entry.field("message") == Some("listening")) {
+            let (Some(listener), Some(address)) = (entry.field("listener"), entry.field("address")) else {
+                return Err(format!("`listening` without listener and address: {entry:?}").into());
+            };
+            addresses.insert(listener.to_owned(), address.parse()?);
+        }
+        Ok(addresses)
+    }
+}
+
+impl Entry {
+    /// A field that is a text; whether the formatter nests fields or not.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.0.get("fields").and_then(|fields| fields.get(name)).or_else(|| self.0.get(name))?.as_str()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(lines: &[&str]) -> Log {
+        Log { lines: Arc::new(Mutex::new(lines.iter().map(|&line| line.to_owned()).collect())) }
+    }
+
+    #[test]
+    fn addresses_are_read_from_nested_and_flat_entries() {
+        let log = log(&[
+            "not json",
+            r#"{"level":"INFO","fields":{"message":"listening","listener":"admin","address":"127.0.0.1:1"}}"#,
+            r#"{"message":"listening","listener":"metrics","address":"127.0.0.1:2"}"#,
+        ]);
+        let addresses = log.listening().unwrap();
+        assert_eq!(addresses["admin"].port(), 1);
+        assert_eq!(addresses["metrics"].port(), 2);
+    }
+}
