@@ -1,0 +1,146 @@
+//! A certificate entry: parsed, checked, ready to sign.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use rustls::sign::CertifiedKey;
+
+use crate::details::Details;
+use crate::error::CertError;
+use crate::inspect::Checked;
+use crate::intermediates;
+use crate::metrics::Held;
+use crate::secret::SecretRef;
+use crate::weight;
+
+/// A certificate that was loaded, with its key.
+///
+/// What can be read from the leaf again is not kept beside it: [`details`](Self::details) parses it when asked.
+pub struct Certificate {
+    secret: SecretRef,
+    certified: Arc<CertifiedKey>,
+    version: Option<Arc<str>>,
+    /// The server name it was first asked for, which reloads check too.
+    asked_for: Box<str>,
+    not_after: SystemTime,
+    loaded_at: SystemTime,
+    /// Milliseconds on the store's clock.
+    last_used: AtomicU64,
+    /// A server name that it does not cover was reported.
+    uncovered_reported: AtomicBool,
+    /// Why the last attempt to load a newer version failed.
+    last_error: Mutex<Option<CertError>>,
+    held: Held,
+}
+
+impl Certificate {
+    pub(crate) fn new(
+        secret: SecretRef,
+        checked: Checked,
+        version: Option<Arc<str>>,
+        asked_for: &str,
+        held: impl FnOnce(u64) -> Held,
+    ) -> Self {
+        let Checked { certified, details, kind } = checked;
+        let certified = CertifiedKey { cert: intermediates::share(certified.cert, &secret), ..certified };
+        let bytes = weight::fixed(kind)
+            + weight::allocated(size_of::<Self>() + 2 * size_of::<usize>())
+            + weight::allocated(size_of::<CertifiedKey>() + 2 * size_of::<usize>())
+            + weight::allocated(size_of_val(&*certified.cert))
+            + certified.cert.iter().map(|der| weight::allocated(intermediates::own_bytes(der))).sum::<usize>()
+            + weight::allocated(asked_for.len())
+            + version.as_ref().map_or(0, |version| weight::allocated(version.len() + 2 * size_of::<usize>()));
+        Self {
+            secret,
+            certified: Arc::new(certified),
+            version,
+            asked_for: asked_for.into(),
+            not_after: details.not_after,
+            loaded_at: SystemTime::now(),
+            last_used: AtomicU64::new(0),
+            uncovered_reported: AtomicBool::new(false),
+            last_error: Mutex::new(None),
+            held: held(bytes as u64),
+        }
+    }
+
+    /// Chain and key, as rustls wants them.
+    pub fn certified_key(&self) -> &Arc<CertifiedKey> {
+        &self.certified
+    }
+
+    /// What the leaf says: parsed on each call, which takes about 20 µs.
+    ///
+    /// # Panics
+    /// Never: the leaf was parsed when it was loaded, and does not change.
+    pub fn details(&self) -> Details {
+        Details::parse(&self.certified.cert[0]).expect("the leaf was parsed when it was loaded")
+    }
+
+    /// The Secret it came from.
+    pub fn secret(&self) -> &SecretRef {
+        &self.secret
+    }
+
+    /// The version of the Secret it came from, if the source knew it.
+    pub fn version(&self) -> Option<&str> {
+        self.version.as_deref()
+    }
+
+    /// When it expires.
+    pub fn not_after(&self) -> SystemTime {
+        self.not_after
+    }
+
+    /// When it was loaded.
+    pub fn loaded_at(&self) -> SystemTime {
+        self.loaded_at
+    }
+
+    /// The bytes it is weighed with.
+    pub fn bytes(&self) -> u64 {
+        self.held.bytes()
+    }
+
+    /// Why the last attempt to load a newer version failed, until one succeeds.
+    pub fn last_error(&self) -> Option<CertError> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_last_error(&self, error: CertError) {
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    pub(crate) fn asked_for(&self) -> &str {
+        &self.asked_for
+    }
+
+    /// True once: the first time that a name which isn't covered is to be reported.
+    pub(crate) fn claim_uncovered_report(&self) -> bool {
+        !self.uncovered_reported.swap(true, Relaxed)
+    }
+
+    pub(crate) fn last_used(&self) -> u64 {
+        self.last_used.load(Relaxed)
+    }
+
+    /// Writes only when the stamp changes, so that a hot entry's cache line stays shared.
+    pub(crate) fn touch(&self, millis: u64) {
+        if self.last_used.load(Relaxed) < millis {
+            self.last_used.store(millis, Relaxed);
+        }
+    }
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificate")
+            .field("secret", &self.secret)
+            .field("version", &self.version)
+            .field("not_after", &self.not_after)
+            .field("bytes", &self.bytes())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,170 @@
+//! The store: references to certificates, loaded when first asked for, within a budget of bytes.
+
+mod backoff;
+mod builder;
+mod cache;
+mod desk;
+mod flights;
+mod landing;
+mod load;
+mod maintenance;
+mod report;
+mod waiter;
+
+use std::fmt;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+pub use builder::Builder;
+pub use report::{EntryInfo, RefusalInfo, Stats};
+
+use crate::certificate::Certificate;
+use crate::error::CertError;
+use crate::metrics::Metrics;
+use crate::secret::SecretRef;
+use crate::source::SecretSource;
+use builder::Limits;
+use cache::Cache;
+use desk::Desk;
+use waiter::Joined;
+
+/// What a load brought, for all who wait for it.
+type Outcome = Result<Arc<Certificate>, CertError>;
+
+/// Certificates of Secrets, loaded when first asked for and kept within a budget of bytes.
+///
+/// Its background work (loads, a look at the clock once a second) runs on the tokio runtime of the first
+/// [`certificate`](Self::certificate) call and ends when the store is dropped.
+pub struct CertStore {
+    shared: Arc<Shared>,
+}
+
+/// What the store and its tasks share.
+struct Shared {
+    source: Arc<dyn SecretSource>,
+    limits: Limits,
+    cache: Cache,
+    desk: Mutex<Desk>,
+    load_permits: Semaphore,
+    waiting: AtomicUsize,
+    metrics: Arc<Metrics>,
+    started: Instant,
+    background: OnceLock<(Handle, AbortHandle)>,
+}
+
+impl CertStore {
+    /// A store that loads from `source`; [`Builder`] says what can be set.
+    pub fn builder(source: Arc<dyn SecretSource>) -> Builder {
+        Builder::new(source)
+    }
+
+    /// The certificate, if it is cached: one lookup, no allocation, no waiting. `None` is not counted as a miss:
+    /// [`certificate`](Self::certificate) does that.
+    pub fn cached(&self, secret: &SecretRef) -> Option<Arc<Certificate>> {
+        let certificate = self.shared.cache.get(secret)?;
+        certificate.touch(self.shared.millis());
+        self.shared.metrics.hits.increment();
+        Some(certificate)
+    }
+
+    /// The certificate, loaded if need be; `server_name` is the name that it is configured for.
+    ///
+    /// One load serves all who wait for the same Secret. A certificate that does not cover `server_name` is served
+    /// and reported once. Dropping the future gives up waiting; the load goes on.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn certificate(&self, secret: &SecretRef, server_name: &str) -> Outcome {
+        if let Some(certificate) = self.cached(secret) {
+            return Ok(certificate);
+        }
+        let certificate = match self.shared.join(secret, server_name)? {
+            Joined::Cached(certificate) => certificate,
+            Joined::Waiting(waiter) => waiter.outcome(secret).await?,
+        };
+        load::report_name(&certificate, server_name);
+        Ok(certificate)
+    }
+
+    /// Tells that the Secret is now at `version`, or exists now.
+    ///
+    /// A cached certificate is loaded anew in the background and serves until the new one has passed; a load that is
+    /// under way starts over; an earlier refusal is forgotten. For any other Secret nothing happens. Versions are
+    /// compared for equality only.
+    pub fn secret_changed(&self, secret: &SecretRef, version: &str) {
+        let mut desk = self.shared.desk();
+        desk.refusals.forget(secret);
+        if desk.flights.changed(secret) {
+            return;
+        }
+        let Some(certificate) = self.shared.cache.get(secret) else { return };
+        let is_current = certificate.version() == Some(version) && certificate.last_error().is_none();
+        if !is_current {
+            desk.dirty.push(secret);
+            self.shared.reload_dirty(&mut desk);
+        }
+    }
+
+    /// Tells that the Secret is gone, or not for us any more: from now on its certificate is not handed out, and a
+    /// load that is under way brings nothing.
+    pub fn secret_removed(&self, secret: &SecretRef) {
+        let mut desk = self.shared.desk();
+        desk.forget(secret);
+        if let Some(flight) = desk.flights.cancel(secret) {
+            flight.deliver(Err(CertError::Removed { secret: secret.clone() }));
+        }
+        self.shared.cache.remove(secret);
+        self.shared.reload_dirty(&mut desk);
+    }
+
+    /// Changes the budget. The entries used last stay, as many as fit.
+    ///
+    /// Takes a time in proportion to the number of entries (about 1 µs each), in which hits go on and misses wait.
+    pub fn set_budget(&self, bytes: u64) {
+        let _desk = self.shared.desk();
+        self.shared.cache.set_budget(bytes);
+    }
+}
+
+impl fmt::Debug for CertStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CertStore").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for CertStore {
+    /// Ends the background work.
+    fn drop(&mut self) {
+        if let Some((_, maintenance)) = self.shared.background.get() {
+            maintenance.abort();
+        }
+        self.shared.desk().flights.cancel_all();
+    }
+}
+
+impl Shared {
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        // What a panicking holder leaves is consistent: each entry stands on its own.
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Milliseconds on the store's clock, for the stamps of entries. Never 0, which is "not used yet".
+    fn millis(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// The runtime of the background work, which begins with the first call.
+    fn runtime(self: &Arc<Self>) -> &Handle {
+        let (runtime, _) = self.background.get_or_init(|| {
+            let runtime = Handle::current();
+            let maintenance = runtime.spawn(maintenance::run(Arc::downgrade(self)));
+            (runtime, maintenance.abort_handle())
+        });
+        runtime
+    }
+}

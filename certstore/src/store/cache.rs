@@ -1,0 +1,148 @@
+//! The cache: a moka cache weighed in bytes, replaced by another one when the budget changes.
+
+mod ledger;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use moka::notification::RemovalCause;
+
+use crate::certificate::Certificate;
+use crate::metrics::Metrics;
+use crate::secret::SecretRef;
+use ledger::Ledger;
+pub(super) use ledger::Totals;
+
+type Entries = moka::sync::Cache<SecretRef, Arc<Certificate>, foldhash::fast::RandomState>;
+
+/// The share of the budget that is kept free for loads in flight, where their worst case is more than that.
+const HEADROOM_SHARE: u64 = 8;
+
+/// Certificates within a budget.
+///
+/// Changes are made under the lock of the store's desk; lookups need no lock. moka's synchronous cache is used since
+/// neither a lookup in the hit path nor the removal of a Secret may wait, and since its `try_get_with` would put a
+/// value in place that was invalidated while it was loaded: single flight is the store's own.
+pub(super) struct Cache {
+    current: ArcSwap<Generation>,
+    headroom: u64,
+    metrics: Arc<Metrics>,
+}
+
+/// One moka cache: its capacity can't change.
+struct Generation {
+    entries: Entries,
+    ledger: Arc<Ledger>,
+    budget: u64,
+    capacity: u64,
+}
+
+impl Cache {
+    /// `headroom`: what loads in flight can take at worst.
+    pub(super) fn new(budget: u64, headroom: u64, metrics: Arc<Metrics>) -> Self {
+        metrics.budget.set(budget as f64);
+        let first = Generation::new(budget, headroom, &metrics);
+        first.ledger.publish();
+        Self { current: ArcSwap::from_pointee(first), headroom, metrics }
+    }
+
+    pub(super) fn get(&self, secret: &SecretRef) -> Option<Arc<Certificate>> {
+        self.current.load().entries.get(secret)
+    }
+
+    /// Puts the certificate in place, where another one may have been.
+    pub(super) fn insert(&self, certificate: Arc<Certificate>) {
+        self.current.load().insert(certificate);
+    }
+
+    /// From now on it is not found.
+    pub(super) fn remove(&self, secret: &SecretRef) {
+        self.current.load().entries.invalidate(secret);
+    }
+
+    /// Brings the cache within its budget now; moka on its own would do so some hundred changes later.
+    pub(super) fn settle(&self) {
+        self.current.load().entries.run_pending_tasks();
+    }
+
+    pub(super) fn budget(&self) -> u64 {
+        self.current.load().budget
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        self.current.load().ledger.totals()
+    }
+
+    pub(super) fn entries(&self) -> Vec<Arc<Certificate>> {
+        self.current.load().entries.iter().map(|(_, certificate)| certificate).collect()
+    }
+
+    /// Counts what has expired by now, publishes it and returns it.
+    pub(super) fn count_expired(&self) -> u64 {
+        self.current.load().ledger.count_expired()
+    }
+
+    /// Replaces the cache by one of another size, which takes over the entries used last as far as they fit.
+    ///
+    /// What doesn't fit is dropped before the new one is filled, so that both together are never larger than the old
+    /// one was, or than the new one may be, by more than moka's own objects.
+    pub(super) fn set_budget(&self, budget: u64) {
+        let old = self.current.load_full();
+        if old.budget == budget {
+            return;
+        }
+        let next = Generation::new(budget, self.headroom, &self.metrics);
+        let kept = self.keep_hottest(&old, next.capacity);
+        old.ledger.retire();
+        for certificate in kept {
+            next.insert(certificate);
+            // Within the budget, so nothing is evicted; it only keeps moka's log of writes short.
+        }
+        next.entries.run_pending_tasks();
+        next.ledger.publish();
+        self.metrics.budget.set(budget as f64);
+        self.current.store(Arc::new(next));
+    }
+
+    /// Drops from `old` what doesn't fit into `capacity`, and returns the rest, used last first.
+    fn keep_hottest(&self, old: &Generation, capacity: u64) -> Vec<Arc<Certificate>> {
+        old.entries.run_pending_tasks();
+        let mut entries: Vec<_> = old.entries.iter().map(|(_, certificate)| certificate).collect();
+        entries.sort_by_key(|certificate| std::cmp::Reverse(certificate.last_used()));
+        let mut bytes = 0;
+        entries.retain(|certificate| {
+            let fits = bytes + certificate.bytes() <= capacity;
+            if fits {
+                bytes += certificate.bytes();
+            } else {
+                old.entries.invalidate(certificate.secret());
+                self.metrics.evictions.increment();
+            }
+            fits
+        });
+        old.entries.run_pending_tasks();
+        entries
+    }
+}
+
+impl Generation {
+    fn new(budget: u64, headroom: u64, metrics: &Arc<Metrics>) -> Self {
+        let capacity = budget - headroom.min(budget / HEADROOM_SHARE);
+        let ledger = Arc::new(Ledger::new(Arc::clone(metrics)));
+        let left = Arc::clone(&ledger);
+        let entries = moka::sync::Cache::builder()
+            .max_capacity(capacity)
+            .weigher(|_, certificate: &Arc<Certificate>| u32::try_from(certificate.bytes()).unwrap_or(u32::MAX))
+            .eviction_listener(move |_, certificate: Arc<Certificate>, cause| {
+                left.remove(&certificate, cause == RemovalCause::Size);
+            })
+            .build_with_hasher(foldhash::fast::RandomState::default());
+        Self { entries, ledger, budget, capacity }
+    }
+
+    fn insert(&self, certificate: Arc<Certificate>) {
+        // Entered first: moka may evict it again before `insert` returns.
+        self.ledger.add(&certificate);
+        self.entries.insert(certificate.secret().clone(), certificate);
+    }
+}
