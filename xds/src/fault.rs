@@ -87,6 +87,8 @@ type Key = (Finder, Subject);
 pub enum Finder {
     /// Reading it.
     Source,
+    /// Finding the same object in another place.
+    Conflicts,
     /// Making resources of it.
     Translate,
     /// Making resources of it, for what refers to other objects.

@@ -1,1 +1,156 @@
 //! A directory of manifests as a source.
+//!
+//! Every `*.yaml`, `*.yml` and `*.json` below the directory is read, whatever it is called and however many documents
+//! or lists are in it; hidden files and folders are not. A thread of its own owns the state; a change costs what the
+//! touched files cost, however many others there are.
+//!
+//! What is kept of an object is its name, its place and a hash. An object named in several places is in effect where
+//! its path comes first. Something that cannot be read takes nothing away: the last good objects stay, and a
+//! [`Fault`](crate::Fault) says what is wrong and where.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{io, thread};
+
+use tokio::sync::mpsc;
+
+mod claims;
+mod document;
+mod file;
+mod index;
+mod input;
+mod kind;
+mod links;
+mod metrics;
+mod read;
+mod record;
+mod report;
+mod scan;
+mod secret;
+mod secret_document;
+mod split;
+mod typed;
+mod watch;
+mod worker;
+
+pub use file::ReadError;
+pub use metrics::describe_metrics;
+pub use secret::{PrivateKey, SecretContent, SecretFiles, SecretReadError};
+pub use watch::WatchError;
+
+use self::watch::{Pending, Watcher};
+use self::worker::Worker;
+use crate::fault::Faults;
+use crate::object::ObjectEvent;
+
+/// Batches that wait for being taken. While they do, changes are coalesced.
+const BATCHES: usize = 2;
+
+/// Limits of what is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Options {
+    /// Larger files are not read. Default: 64 MiB, some 20,000 objects.
+    pub max_file_bytes: u32,
+    /// Larger documents are not read. Default: 4 MiB; an object in a cluster has at most 1.5 MiB (etcd's limit).
+    pub max_document_bytes: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { max_file_bytes: 64 << 20, max_document_bytes: 4 << 20 }
+    }
+}
+
+/// Why a directory cannot be a source.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// It is not there, or may not be read.
+    #[error("{} cannot be read: expected a directory of manifests", path.display())]
+    Unreadable {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is something else.
+    #[error("{} is not a directory: expected a directory of manifests", path.display())]
+    NotADirectory {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Its changes cannot be followed.
+    #[error("{} cannot be followed", path.display())]
+    Watch {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: WatchError,
+    },
+    /// The thread that reads it could not be started.
+    #[error("{} cannot be followed: no thread can be started", path.display())]
+    Thread {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The objects in a directory of manifests, and their changes. Ends its thread when dropped.
+#[derive(Debug)]
+pub struct DirSource {
+    batches: mpsc::Receiver<Vec<ObjectEvent>>,
+    pending: Arc<Pending>,
+    secrets: SecretFiles,
+}
+
+impl DirSource {
+    /// Begins to read a directory and to follow it. What is wrong with files is told to `faults`.
+    pub fn open(path: impl AsRef<Path>, options: Options, faults: Faults) -> Result<Self, OpenError> {
+        // Without a trailing slash or `.`, so that paths in events compare equal.
+        let root: PathBuf = path.as_ref().components().collect();
+        let unreadable = |source| OpenError::Unreadable { path: root.clone(), source };
+        if !std::fs::metadata(&root).map_err(unreadable)?.is_dir() {
+            return Err(OpenError::NotADirectory { path: root });
+        }
+        std::fs::read_dir(&root).map_err(unreadable)?;
+        let pending = Arc::new(Pending::default());
+        let watch = |source| OpenError::Watch { path: root.clone(), source };
+        let mut watcher = Watcher::new(Arc::clone(&pending)).map_err(watch)?;
+        watcher.watch(&root).map_err(watch)?;
+        let (sender, batches) = mpsc::channel(BATCHES);
+        let worker = Worker::new(root.as_path().into(), options, watcher, &faults, sender);
+        let secrets = SecretFiles::new(Arc::clone(&worker.index), options.max_file_bytes);
+        let waiting = Arc::clone(&pending);
+        thread::Builder::new()
+            .name("postern-dir".to_owned())
+            .spawn(move || worker.run(&waiting))
+            .map_err(|source| OpenError::Thread { path: root.clone(), source })?;
+        Ok(Self { batches, pending, secrets })
+    }
+
+    /// What differs since the last call: first all there is, in batches that end with [`ObjectEvent::Synced`], then
+    /// changes, coalesced. Waits until there is something; never empty. Nothing is lost if the future is dropped.
+    pub async fn next(&mut self) -> Vec<ObjectEvent> {
+        match self.batches.recv().await {
+            Some(batch) => batch,
+            None => {
+                tracing::error!("the directory is no longer followed; what was read stays in effect");
+                std::future::pending().await
+            }
+        }
+    }
+
+    /// Access to the data of the Secrets.
+    pub fn secrets(&self) -> SecretFiles {
+        self.secrets.clone()
+    }
+}
+
+impl Drop for DirSource {
+    fn drop(&mut self) {
+        self.pending.stop();
+    }
+}
