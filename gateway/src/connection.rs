@@ -1,11 +1,32 @@
-//! What is known of a downstream connection for as long as it lives.
+//! Downstream connections: what is known of one for as long as it lives, and how its requests reach pingora.
+
+mod digests;
+mod header_phase;
+mod http1;
+mod http2;
+mod reset_flood;
+mod service;
+mod settings;
+mod socket;
+mod stream;
+mod write_buffer;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use certstore::SecretRef;
+use metrics::{Unit, counter, describe_counter};
+use pingora_proxy::Session;
 
+use crate::drain::{DrainWatch, Phase};
 use crate::listener::ListenerName;
+
+pub(crate) use digests::Digests;
+pub(crate) use service::Watches;
+pub use service::{Service, http_service};
+pub use settings::{Http2Settings, Settings};
+pub use socket::Socket;
+pub(crate) use stream::{Downstream, Transport};
 
 /// Facts about a downstream connection; each of its requests can read them.
 #[derive(Clone, Debug)]
@@ -29,4 +50,66 @@ pub struct TlsFacts {
     pub secret: Option<SecretRef>,
     /// For example `TLSv1_3`.
     pub protocol_version: &'static str,
+}
+
+/// What every request of a connection can reach through its session.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) connection: Connection,
+    pub(crate) drain: DrainWatch,
+}
+
+/// The connection that a request came on; `None` if it was not accepted by [`crate::listener::serve`].
+pub fn of(session: &Session) -> Option<&Connection> {
+    facts_of(session).map(|facts| &facts.connection)
+}
+
+/// Whether the process is draining, so that a response should say `Connection: close` (`session.set_keepalive(None)`).
+///
+/// A request that arrives while draining is answered so without this; it is for those that were under way before.
+pub fn is_draining(session: &Session) -> bool {
+    facts_of(session).is_some_and(|facts| *facts.drain.borrow() >= Phase::Draining)
+}
+
+fn facts_of(session: &Session) -> Option<&Facts> {
+    digests::facts_in(session.as_downstream().digest()?.proxy_digest.as_deref()?)
+}
+
+/// Why a connection was closed against the client's wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closed {
+    IdleTimeout,
+    HeaderTimeout,
+    HeaderTooLarge,
+    WriteStalled,
+    RapidReset,
+    MalformedStreams,
+    Drained,
+}
+
+impl Closed {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::IdleTimeout => "idle_timeout",
+            Self::HeaderTimeout => "header_timeout",
+            Self::HeaderTooLarge => "header_too_large",
+            Self::WriteStalled => "write_stalled",
+            Self::RapidReset => "rapid_reset",
+            Self::MalformedStreams => "malformed_streams",
+            Self::Drained => "drained",
+        }
+    }
+
+    pub(crate) fn count(self) {
+        counter!("postern_connection_closed_total", "reason" => self.as_str()).increment(1);
+    }
+}
+
+/// Describes the metrics of this module to the recorder.
+pub fn describe_metrics() {
+    describe_counter!(
+        "postern_connection_closed_total",
+        Unit::Count,
+        "Connections closed by the gateway, by reason: idle, too slow, too large, abusive, or drained."
+    );
 }

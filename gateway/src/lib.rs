@@ -13,6 +13,7 @@ pub mod drain;
 pub mod listener;
 pub mod route;
 pub mod tables;
+pub mod tls;
 pub mod upstream;
 
 /// jemalloc returns memory to the system after a storm, and as `malloc` it serves the TLS library's C code too, so that

@@ -1,9 +1,20 @@
 //! Listeners: an address we accept on, with its policy.
 
+mod accept;
+mod admission;
+mod bind;
+mod proxy_protocol;
+
 use std::fmt;
 use std::str::FromStr;
 
+use metrics::{Unit, describe_counter, describe_gauge};
 use xds::resource::Visibility;
+
+pub use accept::{Policy, serve};
+pub use admission::{Admission, Limits, Permit, Refusal};
+pub use bind::{BindError, BoundListener, bind};
+pub use proxy_protocol::{ProxyFault, ProxyHeader, parse as parse_proxy_header};
 
 /// The listeners of a gateway, by the name used in flags, logs and metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -112,3 +123,23 @@ impl FromStr for ListenerName {
      probe-http, probe-https, metrics and admin"
 )]
 pub struct UnknownListener(pub String);
+
+/// Describes the metrics of this module to the recorder.
+pub fn describe_metrics() {
+    describe_counter!(
+        "postern_listener_accepted_total",
+        Unit::Count,
+        "Connections accepted, by listener, those refused afterwards included."
+    );
+    describe_gauge!("postern_listener_connections", Unit::Count, "Connections open now, by listener.");
+    describe_counter!(
+        "postern_listener_refused_total",
+        Unit::Count,
+        "Connections closed right after accepting, by listener and reason: a limit, or a bad PROXY header."
+    );
+    describe_counter!(
+        "postern_listener_accept_errors_total",
+        Unit::Count,
+        "Times that accepting failed, by listener and reason; file_descriptors means that RLIMIT_NOFILE is too low."
+    );
+}

@@ -1,0 +1,143 @@
+//! HTTP/1.1 keep-alive: one request after the other, and next to nothing held while waiting for one.
+//!
+//! pingora's own loop waits for a request with the session and its request future allocated; this one waits with the
+//! stream alone.
+
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+use pingora_core::apps::{HttpPersistentSettings, HttpServerApp};
+use pingora_core::protocols::Shutdown;
+use pingora_core::protocols::http::ServerSession;
+use pingora_proxy::ProxyHttp;
+
+use super::header_phase::GATE;
+use super::service::{Service, Watches};
+use super::stream::Downstream;
+use super::{Closed, Settings};
+use crate::drain::Phase;
+
+/// Serves the requests of a connection until it is closed.
+pub(super) async fn serve<P>(mut stream: Box<Downstream>, service: &Service<P>, watches: &Watches)
+where
+    P: ProxyHttp + Send + Sync + 'static,
+    P::CTX: Send + Sync,
+{
+    let mut carried: Option<HttpPersistentSettings> = None;
+    loop {
+        let read_already = carried.as_ref().is_some_and(holds_bytes);
+        if !read_already && !await_bytes(&mut stream, service.settings.idle_timeout, watches).await {
+            return;
+        }
+        let gate = stream.begin_request();
+        let session = next_session(stream, carried, &service.settings);
+        let served = GATE.scope(gate, service.http.process_new_http(session, &watches.shutdown)).await;
+        let Some((io, settings)) = served.map(pingora_core::apps::ReusedHttpStream::consume) else {
+            return;
+        };
+        let Ok(back) = io.into_any().downcast::<Downstream>() else {
+            return;
+        };
+        (stream, carried) = (back, settings);
+    }
+}
+
+fn next_session(
+    stream: Box<Downstream>,
+    carried: Option<HttpPersistentSettings>,
+    settings: &Settings,
+) -> ServerSession {
+    let mut session = ServerSession::new_http1(stream);
+    if let Some(carried) = carried {
+        carried.apply_to_session(&mut session);
+    } else {
+        session.set_keepalive_reuses_remaining(Some(settings.max_requests.saturating_sub(1)));
+        session.set_pipelining_enabled(true);
+    }
+    // No timeout of pingora's between reads: the stream has a deadline for the whole header.
+    session.set_keepalive(Some(0));
+    session
+}
+
+/// Waits until the client has sent something; false when the connection is to end instead, and then it is closed.
+pub(super) async fn await_bytes(stream: &mut Downstream, patience: Duration, watches: &Watches) -> bool {
+    if stream.has_bytes() {
+        return true;
+    }
+    let mut drain = watches.drain.clone();
+    let closing = async {
+        // An error means that nobody can start a drain any more.
+        if drain.wait_for(|phase| *phase >= Phase::Closing).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let ended = tokio::select! {
+        biased;
+        filled = stream.fill() => match filled {
+            Ok(true) => return true,
+            Ok(false) => None,
+            Err(_) => return false,
+        },
+        () = closing => Some(Closed::Drained),
+        () = tokio::time::sleep(patience) => Some(Closed::IdleTimeout),
+    };
+    if let Some(reason) = ended {
+        reason.count();
+    }
+    stream.shutdown().await;
+    false
+}
+
+/// Whether bytes of the next request were read with the last one (pipelining) and travel in `settings`.
+///
+/// pingora keeps them in a private field. Its `Debug` output tells; if that ever changes, this says true, and the
+/// connection waits inside pingora, which costs memory but loses nothing.
+fn holds_bytes(settings: &HttpPersistentSettings) -> bool {
+    /// Ends the formatting as soon as it is known.
+    #[derive(Default)]
+    struct Finder {
+        at_field: bool,
+        is_none: bool,
+    }
+    impl Write for Finder {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            match text.trim_matches([' ', ':', ',']) {
+                "" => Ok(()),
+                value if self.at_field => {
+                    self.is_none = value == "None";
+                    Err(fmt::Error)
+                }
+                name => {
+                    self.at_field = name == "pipelined_prefix";
+                    Ok(())
+                }
+            }
+        }
+    }
+    let mut finder = Finder::default();
+    let _ = write!(finder, "{settings:?}");
+    !finder.is_none
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+
+    use super::*;
+
+    fn settings() -> HttpPersistentSettings {
+        HttpPersistentSettings::for_session(&ServerSession::new_http1(Box::new(std::io::Cursor::new(Vec::new()))))
+    }
+
+    #[test]
+    fn settings_without_pipelined_bytes_are_recognised() {
+        assert!(!holds_bytes(&settings()));
+    }
+
+    #[test]
+    fn pipelined_bytes_are_seen_in_the_settings() {
+        let mut settings = settings();
+        settings.set_pipelined_prefix(BytesMut::from("GET / HTTP/1.1\r\n"));
+        assert!(holds_bytes(&settings));
+    }
+}

@@ -1,0 +1,143 @@
+//! HTTP/2 connections: streams are served side by side; GOAWAY when draining or idle.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::server::Connection as H2Connection;
+use pingora_core::apps::HttpServerApp;
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::v2::server::{H2Accept, HttpSession, handshake};
+use pingora_core::protocols::{Digest, GetProxyDigest, GetSocketDigest, GetTimingDigest, Ssl, Stream};
+use pingora_proxy::ProxyHttp;
+use tokio::sync::Notify;
+
+use super::Closed;
+use super::service::{Service, Watches};
+use super::stream::Downstream;
+use crate::drain::Phase;
+use crate::listener::Permit;
+
+/// How long a connection without streams stays after GOAWAY; a client that is there closes it within a round trip.
+const GOAWAY_LINGER: Duration = Duration::from_secs(5);
+
+/// Serves the streams of a connection until it is closed.
+pub(super) async fn serve<P>(mut stream: Box<Downstream>, service: &Service<P>, permit: Permit, watches: &Watches)
+where
+    P: ProxyHttp + Send + Sync + 'static,
+    P::CTX: Send + Sync,
+{
+    stream.begin_http2();
+    let digest = Arc::new(Digest {
+        ssl_digest: stream.get_ssl_digest(),
+        timing_digest: stream.get_timing_digest(),
+        proxy_digest: stream.get_proxy_digest(),
+        socket_digest: stream.get_socket_digest(),
+    });
+    let opening = handshake(stream, service.http.h2_options.clone());
+    let Ok(Ok(conn)) = tokio::time::timeout(service.settings.header_timeout, opening).await else {
+        return;
+    };
+    let streams = Arc::new(Streams::new(permit));
+    Http2 { conn, digest, streams, malformed: 0, going_away: false }.run(service, watches).await;
+}
+
+struct Http2 {
+    conn: H2Connection<Stream, Bytes>,
+    digest: Arc<Digest>,
+    streams: Arc<Streams>,
+    malformed: u32,
+    going_away: bool,
+}
+
+impl Http2 {
+    async fn run<P>(mut self, service: &Service<P>, watches: &Watches)
+    where
+        P: ProxyHttp + Send + Sync + 'static,
+        P::CTX: Send + Sync,
+    {
+        let mut drain = watches.drain.clone();
+        let settings = &service.settings.http2;
+        loop {
+            let patience = if self.going_away { GOAWAY_LINGER } else { settings.idle_timeout };
+            tokio::select! {
+                biased;
+                Ok(_) = drain.wait_for(|phase| *phase >= Phase::Draining), if !self.going_away => {
+                    self.go_away(Closed::Drained);
+                }
+                accepted = HttpSession::from_h2_conn(&mut self.conn, Arc::clone(&self.digest)) => match accepted {
+                    Ok(Some(H2Accept::Session(session))) => self.streams.spawn(session, service, watches),
+                    Ok(Some(H2Accept::Rejected)) => {
+                        self.malformed += 1;
+                        if self.malformed >= settings.max_malformed_streams {
+                            Closed::MalformedStreams.count();
+                            return;
+                        }
+                    }
+                    Ok(None) | Err(_) => return,
+                },
+                () = self.streams.idle_for(patience) => {
+                    if self.going_away {
+                        return;
+                    }
+                    self.go_away(Closed::IdleTimeout);
+                }
+            }
+        }
+    }
+
+    /// Announces the end; streams that are open, and those that cross the announcement, are served.
+    fn go_away(&mut self, reason: Closed) {
+        reason.count();
+        self.conn.graceful_shutdown();
+        self.going_away = true;
+    }
+}
+
+/// The streams of a connection that are being served. Holds the connection's permit, as each of them does.
+struct Streams {
+    open: AtomicUsize,
+    ended: Notify,
+    _permit: Permit,
+}
+
+impl Streams {
+    fn new(permit: Permit) -> Self {
+        Self { open: AtomicUsize::new(0), ended: Notify::new(), _permit: permit }
+    }
+
+    fn spawn<P>(self: &Arc<Self>, session: HttpSession, service: &Service<P>, watches: &Watches)
+    where
+        P: ProxyHttp + Send + Sync + 'static,
+        P::CTX: Send + Sync,
+    {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        let busy = Busy(Arc::clone(self));
+        let http = Arc::clone(&service.http);
+        let shutdown = watches.shutdown.clone();
+        tokio::spawn(async move {
+            let _busy = busy;
+            http.process_new_http(ServerSession::new_http2(session), &shutdown).await;
+        });
+    }
+
+    /// Returns when no stream has been open for `patience`.
+    async fn idle_for(&self, patience: Duration) {
+        while self.open.load(Ordering::Relaxed) > 0 {
+            self.ended.notified().await;
+        }
+        tokio::time::sleep(patience).await;
+    }
+}
+
+/// Counts a stream as open until dropped.
+struct Busy(Arc<Streams>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if self.0.open.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.ended.notify_one();
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! The stream that is handed to pingora, and what it adds to TCP or TLS.
+//!
+//! Bytes that were read while waiting for a request come first; writes are coalesced on HTTP/1.1; a header has a limit
+//! and a deadline; a client that doesn't read its response is given up.
+
+use std::fmt;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, RawFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+use tokio_rustls::server::TlsStream;
+
+use super::digests::Digests;
+use super::header_phase::{HeaderFault, HeaderGate, HeaderPhase};
+use super::reset_flood::{PREFACE, ResetCounter};
+use super::socket::Socket;
+use super::write_buffer::WriteBuffer;
+use super::{Closed, Settings};
+
+/// Enough for the header of most requests, so that one read serves both the wait and the parser.
+const FIRST_READ: usize = 4096;
+
+/// What is below the stream.
+#[derive(Debug)]
+pub(crate) enum Transport {
+    Plain(Socket),
+    Tls(Box<TlsStream<Socket>>),
+}
+
+/// A downstream connection as pingora sees it.
+pub(crate) struct Downstream {
+    io: Transport,
+    ahead: BytesMut,
+    out: WriteBuffer,
+    header: HeaderPhase,
+    http2: Option<ResetCounter>,
+    write_stall: Duration,
+    stalled: Option<Pin<Box<Sleep>>>,
+    pub(super) digests: Digests,
+}
+
+impl Downstream {
+    pub(crate) fn new(io: Transport, digests: Digests, settings: &Settings) -> Self {
+        Self {
+            io,
+            ahead: BytesMut::new(),
+            out: WriteBuffer::default(),
+            header: HeaderPhase::new(settings.header_limit, settings.header_timeout),
+            http2: None,
+            write_stall: settings.write_stall_timeout,
+            stalled: None,
+            digests,
+        }
+    }
+
+    /// From here on the connection is HTTP/2.
+    pub(super) fn begin_http2(&mut self) {
+        let mut counter = ResetCounter::new();
+        counter.accept(&self.ahead);
+        self.http2 = Some(counter);
+    }
+
+    /// A request is about to be read; its header is timed from here.
+    pub(super) fn begin_request(&mut self) -> HeaderGate {
+        self.header.begin(self.ahead.len())
+    }
+
+    /// Whether bytes were read that nobody has consumed.
+    pub(super) fn has_bytes(&self) -> bool {
+        !self.ahead.is_empty()
+    }
+
+    /// Waits for bytes and keeps them for the next read; false if the client has closed.
+    ///
+    /// Holds no buffer while it waits. Dropped, it has read nothing that is lost.
+    pub(super) async fn fill(&mut self) -> io::Result<bool> {
+        self.out.release();
+        if self.ahead.is_empty() {
+            self.ahead = BytesMut::new();
+        }
+        std::future::poll_fn(|cx| self.poll_fill(cx)).await
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut space = [const { MaybeUninit::uninit() }; FIRST_READ];
+        let mut buf = ReadBuf::uninit(&mut space);
+        ready!(self.io.poll_read(cx, &mut buf))?;
+        self.ahead.extend_from_slice(buf.filled());
+        Poll::Ready(Ok(!buf.filled().is_empty()))
+    }
+
+    /// Whether the client speaks HTTP/2 without having said so in TLS (RFC 9113 §3.3); reads as little as it takes to tell.
+    pub(super) async fn is_http2_preface(&mut self) -> io::Result<bool> {
+        loop {
+            let count = self.ahead.len().min(PREFACE.len());
+            if self.ahead[..count] != PREFACE[..count] {
+                return Ok(false);
+            }
+            if count == PREFACE.len() {
+                return Ok(true);
+            }
+            if !self.fill().await? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Reads and discards what the client still sends, up to `limit` bytes.
+    pub(super) async fn discard(&mut self, limit: usize) {
+        match &mut self.io {
+            Transport::Plain(socket) => socket.discard(limit).await,
+            Transport::Tls(tls) => tls.get_mut().0.discard(limit).await,
+        }
+    }
+
+    fn poll_read_io(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(self.io.poll_read(cx, buf))?;
+        let read = &buf.filled()[before..];
+        if self.http2.as_mut().is_some_and(|counter| !counter.accept(read)) {
+            Closed::RapidReset.count();
+            return Poll::Ready(Err(io::Error::other("the client cancels most of its streams")));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_read_header(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Err(fault) = self.header.check_size() {
+            return Poll::Ready(Err(self.refuse(fault)));
+        }
+        let before = buf.filled().len();
+        match self.poll_read_io(cx, buf) {
+            Poll::Pending => match self.header.check_time(cx) {
+                Err(fault) => Poll::Ready(Err(self.refuse(fault))),
+                Ok(()) => Poll::Pending,
+            },
+            Poll::Ready(result) => {
+                self.header.received(buf.filled().len() - before);
+                Poll::Ready(result)
+            }
+        }
+    }
+
+    /// Puts the refusal into the write buffer; pingora closes the connection after an error, which sends it.
+    fn refuse(&mut self, fault: HeaderFault) -> io::Error {
+        match fault {
+            HeaderFault::TooLarge => Closed::HeaderTooLarge.count(),
+            HeaderFault::TooSlow => Closed::HeaderTimeout.count(),
+        }
+        self.out.push(fault.response());
+        io::Error::new(io::ErrorKind::TimedOut, fault.reason())
+    }
+
+    /// Passes on the result of a write; one that makes no progress for too long becomes an error.
+    fn watch_stall<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if result.is_ready() {
+            self.stalled = None;
+            return result;
+        }
+        let patience = self.write_stall;
+        let timer = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        ready!(timer.as_mut().poll(cx));
+        Closed::WriteStalled.count();
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read what it is sent")))
+    }
+
+    fn poll_flush_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.out.poll_drain(cx, &mut self.io))?;
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+}
+
+impl Transport {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
+            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(socket) => Pin::new(socket).poll_write(cx, buf),
+            Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
+            Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(socket) => Pin::new(socket).poll_flush(cx),
+            Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
+            Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
+    }
+}
+
+impl AsyncRead for Downstream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if !this.ahead.is_empty() {
+            let count = this.ahead.len().min(buf.remaining());
+            buf.put_slice(&this.ahead[..count]);
+            this.ahead.advance(count);
+            return Poll::Ready(Ok(()));
+        }
+        if this.http2.is_none() && this.header.is_active() {
+            this.poll_read_header(cx, buf)
+        } else {
+            this.poll_read_io(cx, buf)
+        }
+    }
+}
+
+impl AsyncWrite for Downstream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        let result = match this.http2 {
+            Some(_) => Pin::new(&mut this.io).poll_write(cx, buf),
+            None => this.out.poll_write(cx, &mut this.io, buf),
+        };
+        this.watch_stall(cx, result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if this.http2.is_some() {
+            let result = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
+            return this.watch_stall(cx, result);
+        }
+        let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| &**buf);
+        self.poll_write(cx, first)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.http2.is_some()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = self.poll_flush_all(cx);
+        self.watch_stall(cx, result)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let drained = self.poll_flush_all(cx);
+        ready!(self.watch_stall(cx, drained))?;
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+impl AsRawFd for Downstream {
+    fn as_raw_fd(&self) -> RawFd {
+        match &self.io {
+            Transport::Plain(socket) => socket.as_raw_fd(),
+            Transport::Tls(tls) => tls.get_ref().0.as_raw_fd(),
+        }
+    }
+}
+
+impl fmt::Debug for Downstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Downstream").field("connection", &self.digests.facts().connection).finish_non_exhaustive()
+    }
+}

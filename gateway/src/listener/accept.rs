@@ -1,0 +1,332 @@
+//! The accept loop, and the way of a connection from there to HTTP.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use metrics::counter;
+use pingora_proxy::ProxyHttp;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::proxy_protocol::{self, MAX_HEADER, ProxyHeader};
+use super::{BoundListener, ListenerName, Permit};
+use crate::connection::{Connection, Digests, Downstream, Service, Socket, Transport, Watches};
+use crate::drain::{DrainWatch, Phase};
+
+/// First and longest pause after accepting has failed.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// No more than one log line in this time about the same trouble.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// How a listener treats its connections.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// Whether every connection begins with a PROXY header (version 1 or 2). Off; only for listeners that nobody but a
+    /// load balancer can reach.
+    pub proxy_protocol: bool,
+    /// How long the PROXY header may take. 5 s.
+    pub proxy_header_timeout: Duration,
+    /// TCP keepalive: a probe after this much silence, so that vanished clients are noticed. 60 s, then 3 probes 15 s
+    /// apart.
+    pub keepalive: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { proxy_protocol: false, proxy_header_timeout: Duration::from_secs(5), keepalive: Duration::from_secs(60) }
+    }
+}
+
+/// Accepts and serves connections until [`Phase::Closing`], then closes the listener and returns; connections go on.
+///
+/// Dropped, it closes the listener; connections go on.
+pub async fn serve<P>(listener: BoundListener, policy: Policy, service: Arc<Service<P>>, mut drain: DrainWatch)
+where
+    P: ProxyHttp + Send + Sync + 'static,
+    P::CTX: Send + Sync,
+{
+    let (announce, shutdown) = watch::channel(false);
+    let watches = Watches { drain: drain.clone(), shutdown };
+    let mut trouble = Trouble::new(listener.name);
+    if let Err(error) = set_options(&listener.tcp, policy.keepalive) {
+        tracing::warn!(listener = %listener.name, %error, "cannot set TCP options; going on without");
+    }
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            phase = next_phase(&mut drain) => {
+                announce.send_replace(phase >= Phase::Draining);
+                if phase >= Phase::Closing {
+                    return;
+                }
+                continue;
+            }
+            accepted = listener.tcp.accept() => accepted,
+        };
+        match accepted {
+            Ok((tcp, peer)) => {
+                trouble.over();
+                let arrival = Arrival { tcp, peer, listener: listener.name, policy };
+                arrival.admit(&service, &watches);
+            }
+            Err(error) => trouble.pause(&error).await,
+        }
+    }
+}
+
+/// Waits for the next phase; for ever once nobody can set one.
+async fn next_phase(drain: &mut DrainWatch) -> Phase {
+    if drain.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    *drain.borrow_and_update()
+}
+
+/// A connection that has just been accepted.
+struct Arrival {
+    tcp: TcpStream,
+    peer: SocketAddr,
+    listener: ListenerName,
+    policy: Policy,
+}
+
+impl Arrival {
+    fn admit<P>(self, service: &Arc<Service<P>>, watches: &Watches)
+    where
+        P: ProxyHttp + Send + Sync + 'static,
+        P::CTX: Send + Sync,
+    {
+        counter!("postern_listener_accepted_total", "listener" => self.listener.as_str()).increment(1);
+        let permit = match service.admission.admit(self.listener) {
+            Ok(permit) => permit,
+            Err(refusal) => return refused(self.listener, refusal.as_str()),
+        };
+        let (service, watches) = (Arc::clone(service), watches.clone());
+        tokio::spawn(async move {
+            let mut drain = watches.drain.clone();
+            tokio::select! {
+                biased;
+                () = self.serve(permit, &service, &watches) => {}
+                Ok(_) = drain.wait_for(|phase| *phase == Phase::Expired) => {}
+            }
+        });
+    }
+
+    async fn serve<P>(self, mut permit: Permit, service: &Service<P>, watches: &Watches)
+    where
+        P: ProxyHttp + Send + Sync + 'static,
+        P::CTX: Send + Sync,
+    {
+        let listener = self.listener;
+        let Ok((socket, client, local)) = self.identify().await else {
+            return;
+        };
+        if let Err(refusal) = permit.from_source(client.ip()) {
+            return refused(listener, refusal.as_str());
+        }
+        let connection = Connection { listener, client, local, tls: None };
+        // Boxed: what the handshake needs is freed when it is over, not kept for as long as the connection.
+        let stream = Box::pin(establish(socket, connection, service, watches)).await;
+        if let Some(stream) = stream {
+            service.serve(stream, permit, watches).await;
+        }
+    }
+
+    /// Finds out who the client is.
+    async fn identify(mut self) -> io::Result<(Socket, SocketAddr, SocketAddr)> {
+        let local = self.tcp.local_addr()?;
+        if !self.policy.proxy_protocol {
+            return Ok((Socket::new(self.tcp, Bytes::new()), self.peer, local));
+        }
+        let header = tokio::time::timeout(self.policy.proxy_header_timeout, read_proxy_header(&mut self.tcp)).await;
+        let (header, ahead) = match header {
+            Ok(Ok(header)) => header,
+            Ok(Err(error)) => {
+                refused(self.listener, "proxy_header");
+                return Err(error);
+            }
+            Err(_) => {
+                refused(self.listener, "proxy_header_timeout");
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        };
+        let (client, local) = match header {
+            ProxyHeader::Proxied { client, local } => (client, local),
+            ProxyHeader::Local => (self.peer, local),
+        };
+        Ok((Socket::new(self.tcp, ahead), client, local))
+    }
+}
+
+/// Does the handshake where there is TLS, and makes the stream for pingora.
+async fn establish<P>(
+    socket: Socket,
+    mut connection: Connection,
+    service: &Service<P>,
+    watches: &Watches,
+) -> Option<Box<Downstream>> {
+    let fd = socket.as_raw_fd();
+    let (io, cipher, http2) = if connection.listener.is_tls() {
+        let turn = async { service.admission.handshake().await };
+        let established = service.tls.accept(socket, connection.listener, turn).await.ok()?;
+        connection.tls = Some(established.facts);
+        (Transport::Tls(established.stream), established.cipher, established.http2)
+    } else {
+        (Transport::Plain(socket), None, false)
+    };
+    let digests = Digests::new(connection, fd, cipher, http2, watches.drain.clone()).ok()?;
+    Some(Box::new(Downstream::new(io, digests, &service.settings)))
+}
+
+/// Reads a PROXY header and returns it with the bytes that were read after it.
+async fn read_proxy_header(tcp: &mut TcpStream) -> io::Result<(ProxyHeader, Bytes)> {
+    let mut bytes = BytesMut::with_capacity(512);
+    loop {
+        if tcp.read_buf(&mut bytes).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let parsed =
+            proxy_protocol::parse(&bytes).map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))?;
+        if let Some((header, length)) = parsed {
+            return Ok((header, bytes.split_off(length).freeze()));
+        }
+        // An incomplete header is shorter than the longest complete one, so this is the bound of `bytes`.
+        bytes.reserve(MAX_HEADER.saturating_sub(bytes.len()).min(512));
+    }
+}
+
+/// Sets TCP options on the listener: Linux hands them on to the connections it accepts, so none costs a system call.
+fn set_options(tcp: &TcpListener, idle: Duration) -> io::Result<()> {
+    use rustix::net::sockopt;
+    sockopt::set_tcp_nodelay(tcp, true)?;
+    sockopt::set_socket_keepalive(tcp, true)?;
+    sockopt::set_tcp_keepidle(tcp, idle)?;
+    sockopt::set_tcp_keepintvl(tcp, Duration::from_secs(15))?;
+    sockopt::set_tcp_keepcnt(tcp, 3)?;
+    Ok(())
+}
+
+fn refused(listener: ListenerName, reason: &'static str) {
+    counter!("postern_listener_refused_total", "listener" => listener.as_str(), "reason" => reason).increment(1);
+}
+
+/// Accepting fails: pause longer each time, say so once in a while, never give up.
+struct Trouble {
+    listener: ListenerName,
+    pause: Duration,
+    said: Option<Instant>,
+}
+
+impl Trouble {
+    fn new(listener: ListenerName) -> Self {
+        Self { listener, pause: PAUSES.0, said: None }
+    }
+
+    fn over(&mut self) {
+        self.pause = PAUSES.0;
+    }
+
+    async fn pause(&mut self, error: &io::Error) {
+        let fault = AcceptFault::of(error);
+        counter!("postern_listener_accept_errors_total", "listener" => self.listener.as_str(), "reason" => fault.as_str())
+            .increment(1);
+        if fault == AcceptFault::Client {
+            return;
+        }
+        if self.said.is_none_or(|said| said.elapsed() >= QUIET) {
+            self.said = Some(Instant::now());
+            self.say(fault, error);
+        }
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(PAUSES.1);
+    }
+
+    fn say(&self, fault: AcceptFault, error: &io::Error) {
+        let listener = self.listener;
+        if fault == AcceptFault::FileDescriptors {
+            tracing::error!(
+                %listener, %error,
+                "cannot accept connections: no file descriptors left; raise RLIMIT_NOFILE (ulimit -n), or lower the \
+                 limit of connections"
+            );
+        } else {
+            tracing::error!(%listener, %error, "cannot accept connections");
+        }
+    }
+}
+
+/// What stands behind an error of `accept(2)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AcceptFault {
+    /// The client was gone before it was accepted; the next one may be fine.
+    Client,
+    /// EMFILE or ENFILE.
+    FileDescriptors,
+    /// No memory, or something unheard of.
+    Other,
+}
+
+impl AcceptFault {
+    fn of(error: &io::Error) -> Self {
+        use rustix::io::Errno;
+        match error.kind() {
+            io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted => {
+                Self::Client
+            }
+            _ if matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE)) => Self::FileDescriptors,
+            _ => Self::Other,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::FileDescriptors => "file_descriptors",
+            Self::Other => "other",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn accepted_connections_have_the_options_of_their_listener() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        set_options(&listener, Duration::from_secs(60)).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        assert!(accepted.nodelay().unwrap());
+        assert!(rustix::net::sockopt::socket_keepalive(&accepted).unwrap());
+        assert_eq!(rustix::net::sockopt::tcp_keepidle(&accepted).unwrap(), Duration::from_secs(60));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn running_out_of_file_descriptors_pauses_longer_each_time_up_to_a_second() {
+        let error = io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error());
+        assert_eq!(AcceptFault::of(&error), AcceptFault::FileDescriptors);
+        let mut trouble = Trouble::new(ListenerName::ExternalHttp);
+        let mut pauses = Vec::new();
+        for _ in 0..10 {
+            let before = Instant::now();
+            trouble.pause(&error).await;
+            pauses.push(before.elapsed());
+        }
+        assert!(pauses.is_sorted() && pauses[0] >= PAUSES.0, "{pauses:?}");
+        assert!(pauses[9] >= PAUSES.1 && pauses[9] < PAUSES.1 * 2, "{pauses:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_left_early_costs_no_pause() {
+        let before = Instant::now();
+        Trouble::new(ListenerName::ExternalHttp).pause(&io::ErrorKind::ConnectionAborted.into()).await;
+        assert_eq!(before.elapsed(), Duration::ZERO);
+    }
+}

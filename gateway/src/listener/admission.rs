@@ -1,0 +1,221 @@
+//! Who may connect: connections are counted in total, by source and by handshake, across all listeners.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use foldhash::fast::RandomState;
+use metrics::gauge;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+
+use super::ListenerName;
+
+/// How many clients are served at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections on all listeners. 20,000: about 300 MiB while they are idle. Above, a connection is closed as soon as
+    /// it is accepted, so that clients and load balancers notice and go elsewhere.
+    pub max_connections: usize,
+    /// Connections of one source: an IPv4 address, or an IPv6 /64. 10,000: a load balancer or a node that hides its
+    /// clients is one source, and still no source can take every place. Above, they are closed as well.
+    pub max_connections_per_source: usize,
+    /// TLS handshakes under way. 2,048: about 64 KiB each in the worst case. Above, connections wait for their turn, for
+    /// no longer than a handshake may take.
+    pub max_handshakes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_connections: 20_000, max_connections_per_source: 10_000, max_handshakes: 2048 }
+    }
+}
+
+/// Why a connection is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There are as many connections as there may be.
+    #[error("the limit of connections is reached")]
+    TooMany,
+    /// This source has as many connections as one may have.
+    #[error("the limit of connections from one source is reached")]
+    TooManyFromSource,
+}
+
+impl Refusal {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::TooMany => "max_connections",
+            Self::TooManyFromSource => "max_connections_per_source",
+        }
+    }
+}
+
+/// Counts connections and handshakes, and says no when there are too many.
+#[derive(Debug)]
+pub struct Admission {
+    limits: Limits,
+    open: watch::Sender<usize>,
+    sources: Mutex<HashMap<IpAddr, usize, RandomState>>,
+    handshakes: Semaphore,
+}
+
+impl Admission {
+    /// Nobody is connected yet.
+    pub fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            open: watch::Sender::new(0),
+            sources: Mutex::default(),
+            handshakes: Semaphore::new(limits.max_handshakes.min(Semaphore::MAX_PERMITS)),
+        })
+    }
+
+    /// How many connections are open.
+    pub fn open(&self) -> usize {
+        *self.open.borrow()
+    }
+
+    /// Returns when no connection is open. Listeners that still accept may open one right after.
+    pub async fn closed(&self) {
+        // The sender is `self`: it cannot be gone.
+        let _ = self.open.subscribe().wait_for(|open| *open == 0).await;
+    }
+
+    /// Lets a connection in; it counts until the permit is dropped.
+    pub fn admit(self: &Arc<Self>, listener: ListenerName) -> Result<Permit, Refusal> {
+        let admitted = self.open.send_if_modified(|open| {
+            let room = *open < self.limits.max_connections;
+            *open += usize::from(room);
+            room
+        });
+        if !admitted {
+            return Err(Refusal::TooMany);
+        }
+        gauge!("postern_listener_connections", "listener" => listener.as_str()).increment(1);
+        Ok(Permit { admission: Arc::clone(self), listener, source: None })
+    }
+
+    /// Waits for a turn to shake hands.
+    pub(crate) async fn handshake(&self) -> Option<SemaphorePermit<'_>> {
+        self.handshakes.acquire().await.ok()
+    }
+
+    fn enter(&self, source: IpAddr) -> Result<(), Refusal> {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = sources.entry(source).or_default();
+        if *count >= self.limits.max_connections_per_source {
+            return Err(Refusal::TooManyFromSource);
+        }
+        *count += 1;
+        Ok(())
+    }
+
+    fn leave(&self, source: IpAddr) {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut entry) = sources.entry(source) {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
+    }
+}
+
+/// A connection that was let in. Dropping it makes room for another.
+#[derive(Debug)]
+pub struct Permit {
+    admission: Arc<Admission>,
+    listener: ListenerName,
+    source: Option<IpAddr>,
+}
+
+impl Permit {
+    /// Counts the connection for the source it comes from, which is known after the PROXY header.
+    pub fn from_source(&mut self, address: IpAddr) -> Result<(), Refusal> {
+        let source = source_of(address);
+        self.admission.enter(source)?;
+        if let Some(old) = self.source.replace(source) {
+            self.admission.leave(old);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(source) = self.source {
+            self.admission.leave(source);
+        }
+        self.admission.open.send_modify(|open| *open -= 1);
+        gauge!("postern_listener_connections", "listener" => self.listener.as_str()).decrement(1);
+    }
+}
+
+/// An IPv6 client has a /64 to choose addresses from (RFC 4291 §2.5.4).
+fn source_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => IpAddr::V4(v4),
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission(total: usize, per_source: usize) -> Arc<Admission> {
+        Admission::new(Limits { max_connections: total, max_connections_per_source: per_source, max_handshakes: 1 })
+    }
+
+    const LISTENER: ListenerName = ListenerName::ExternalHttp;
+
+    #[test]
+    fn no_more_connections_than_the_limit_are_let_in() {
+        let admission = admission(2, 10);
+        let first = admission.admit(LISTENER).unwrap();
+        let _second = admission.admit(LISTENER).unwrap();
+        assert_eq!(admission.admit(LISTENER).unwrap_err(), Refusal::TooMany);
+        drop(first);
+        assert!(admission.admit(LISTENER).is_ok());
+    }
+
+    #[test]
+    fn one_source_cannot_take_every_place() {
+        let admission = admission(10, 1);
+        let mut first = admission.admit(LISTENER).unwrap();
+        let mut second = admission.admit(LISTENER).unwrap();
+        first.from_source("192.0.2.1".parse().unwrap()).unwrap();
+        assert_eq!(second.from_source("192.0.2.1".parse().unwrap()), Err(Refusal::TooManyFromSource));
+        second.from_source("192.0.2.2".parse().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_are_one_source() {
+        let same = ["2001:db8::1", "2001:db8::ffff:1"].map(|text| source_of(text.parse().unwrap()));
+        assert_eq!(same[0], same[1]);
+        assert_ne!(same[0], source_of("2001:db8:0:1::1".parse().unwrap()));
+        assert_eq!(source_of("::ffff:192.0.2.1".parse().unwrap()), source_of("192.0.2.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn nothing_is_remembered_of_sources_that_left() {
+        let admission = admission(10, 1);
+        let mut permit = admission.admit(LISTENER).unwrap();
+        permit.from_source("192.0.2.1".parse().unwrap()).unwrap();
+        drop(permit);
+        assert!(admission.sources.lock().unwrap().is_empty());
+        assert_eq!(admission.open(), 0);
+    }
+
+    #[tokio::test]
+    async fn closed_waits_for_the_last_connection() {
+        let admission = admission(10, 10);
+        let permit = admission.admit(LISTENER).unwrap();
+        let closed = admission.closed();
+        tokio::pin!(closed);
+        assert!(futures_util::poll!(closed.as_mut()).is_pending());
+        drop(permit);
+        closed.await;
+    }
+}

@@ -1,0 +1,214 @@
+//! The handshake: `ClientHello`, name, certificate, session.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use certstore::{CertStore, SecretRef};
+use metrics::{counter, gauge, histogram};
+use rustls::{HandshakeKind, ProtocolVersion, ServerConfig};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
+
+use super::alert::Alert;
+use super::config::{ConfigError, SELECTED, Selected, server_config};
+use super::{HandshakeError, Settings};
+use crate::connection::{Socket, TlsFacts};
+use crate::listener::ListenerName;
+use crate::tables::Tables;
+
+/// Terminates TLS for all listeners.
+pub struct Terminator {
+    config: Arc<ServerConfig>,
+    settings: Settings,
+    tables: Tables,
+    certificates: Arc<CertStore>,
+}
+
+/// A session that was agreed on.
+#[derive(Debug)]
+pub struct Established {
+    /// Carries the session's data.
+    pub stream: Box<TlsStream<Socket>>,
+    /// For the requests of the connection.
+    pub facts: TlsFacts,
+    /// For example `TLS13_AES_128_GCM_SHA256`.
+    pub cipher: Option<&'static str>,
+    /// Whether ALPN chose `h2`.
+    pub http2: bool,
+}
+
+/// What a server name leads to.
+struct Binding {
+    server_name: Option<Arc<str>>,
+    secret: SecretRef,
+    is_default: bool,
+}
+
+impl Terminator {
+    /// Looks names up in `tables` and gets certificates from `certificates`.
+    pub fn new(settings: Settings, tables: Tables, certificates: Arc<CertStore>) -> Result<Self, ConfigError> {
+        Ok(Self { config: server_config(&settings)?, settings, tables, certificates })
+    }
+
+    /// Shakes hands on `socket`, which `listener` accepted; on refusal, says so to the client and closes.
+    ///
+    /// `turn` is waited for once the client has sent something, and what it yields is held to the end: the place of this
+    /// handshake among those that may be under way.
+    pub async fn accept<T>(
+        &self,
+        socket: Socket,
+        listener: ListenerName,
+        turn: impl Future<Output = T>,
+    ) -> Result<Established, HandshakeError> {
+        let first_byte = timeout(self.settings.first_byte_timeout, socket.readable()).await;
+        let began = Instant::now();
+        let deadline = began + self.settings.handshake_timeout;
+        let shake = async {
+            let _turn = take_turn(turn).await;
+            let _in_flight = InFlight::new();
+            self.shake_hands(socket, listener).await
+        };
+        let result = match first_byte {
+            Ok(Ok(())) => timeout_at(deadline, shake).await.unwrap_or(Err(HandshakeError::TimedOut)),
+            Ok(Err(_)) | Err(_) => Err(HandshakeError::NoHello),
+        };
+        report(began, listener, &result);
+        result
+    }
+
+    async fn shake_hands(&self, mut socket: Socket, listener: ListenerName) -> Result<Established, HandshakeError> {
+        socket.set_read_budget(Some(self.settings.hello_limit));
+        let mut start = self.hello(socket).await?;
+        let binding = match self.binding(start.client_hello().server_name(), listener) {
+            Ok(binding) => binding,
+            Err(error) => {
+                Alert::UnrecognizedName.send(&mut start.io).await;
+                return Err(error);
+            }
+        };
+        let key = match self.key(&binding).await {
+            Ok(key) => key,
+            Err(error) => {
+                Alert::InternalError.send(&mut start.io).await;
+                return Err(error);
+            }
+        };
+        start.io.set_read_budget(Some(self.settings.hello_limit));
+        let selected = Selected { key, secret: binding.secret.clone() };
+        let send_buffer = self.settings.send_buffer;
+        let session = SELECTED.scope(selected, async {
+            start.into_stream_with(Arc::clone(&self.config), |conn| conn.set_buffer_limit(Some(send_buffer))).await
+        });
+        let mut stream = Box::new(session.await.map_err(HandshakeError::Failed)?);
+        stream.get_mut().0.set_read_budget(None);
+        Ok(established(stream, binding))
+    }
+
+    async fn hello(&self, socket: Socket) -> Result<StartHandshake<Socket>, HandshakeError> {
+        let mut acceptor = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket);
+        match (&mut acceptor).await {
+            Ok(start) => Ok(start),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(HandshakeError::NoHello),
+            Err(_) if acceptor.take_io().is_some_and(|io| io.is_over_budget()) => Err(HandshakeError::TooLarge),
+            Err(error) => Err(HandshakeError::BadHello(error)),
+        }
+    }
+
+    /// Finds the Secret for a name as rustls hands it over: lower case, and with a trailing dot if the client sent one.
+    fn binding(&self, server_name: Option<&str>, listener: ListenerName) -> Result<Binding, HandshakeError> {
+        let server_name = server_name.map(|name| name.strip_suffix('.').unwrap_or(name));
+        let tables = self.tables.load();
+        let bound = server_name
+            .and_then(|name| tables.tls.lookup(name))
+            .filter(|binding| listener.serves(binding.policy))
+            .map(|binding| (binding.secret.clone(), false));
+        let default = || self.settings.default_certificate.clone().map(|secret| (secret, true));
+        match (bound.or_else(default), server_name) {
+            (Some((secret, is_default)), name) => Ok(Binding { server_name: name.map(Arc::from), secret, is_default }),
+            (None, Some(name)) => Err(HandshakeError::UnknownServerName { server_name: name.to_owned() }),
+            (None, None) => Err(HandshakeError::NoServerName),
+        }
+    }
+
+    async fn key(&self, binding: &Binding) -> Result<Arc<rustls::sign::CertifiedKey>, HandshakeError> {
+        if let Some(certificate) = self.certificates.cached(&binding.secret) {
+            return Ok(Arc::clone(certificate.certified_key()));
+        }
+        let server_name = binding.server_name.as_deref().unwrap_or_default();
+        match self.certificates.certificate(&binding.secret, server_name).await {
+            Ok(certificate) => Ok(Arc::clone(certificate.certified_key())),
+            Err(source) => Err(HandshakeError::Certificate { secret: binding.secret.clone(), source }),
+        }
+    }
+}
+
+/// Counts and logs how a handshake ended.
+fn report(began: Instant, listener: ListenerName, result: &Result<Established, HandshakeError>) {
+    let outcome = result.as_ref().map_or_else(HandshakeError::as_str, |_| "ok");
+    counter!("postern_tls_handshakes_total", "outcome" => outcome).increment(1);
+    histogram!("postern_tls_handshake_seconds", "outcome" => outcome).record(began.elapsed());
+    if let Err(error) = result {
+        // certstore says at a higher level, and once, what is wrong with a certificate.
+        tracing::debug!(%listener, error = error as &dyn std::error::Error, "refused a TLS handshake");
+    }
+}
+
+/// Waits for `turn`, and counts if that takes more than a moment.
+async fn take_turn<T>(turn: impl Future<Output = T>) -> T {
+    tokio::pin!(turn);
+    tokio::select! {
+        biased;
+        turn = turn.as_mut() => return turn,
+        () = std::future::ready(()) => {}
+    }
+    counter!("postern_tls_handshakes_delayed_total").increment(1);
+    turn.await
+}
+
+fn established(stream: Box<TlsStream<Socket>>, binding: Binding) -> Established {
+    let session = stream.get_ref().1;
+    let protocol_version = session.protocol_version().map_or("unknown", version_name);
+    let kind = match session.handshake_kind() {
+        Some(HandshakeKind::Resumed) => "resumed",
+        Some(HandshakeKind::FullWithHelloRetryRequest) => "full_with_retry",
+        _ => "full",
+    };
+    counter!("postern_tls_sessions_total", "version" => protocol_version, "kind" => kind).increment(1);
+    let cipher = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+    let http2 = session.alpn_protocol() == Some(b"h2");
+    let secret = (!binding.is_default).then_some(binding.secret);
+    let facts = TlsFacts { server_name: binding.server_name, secret, protocol_version };
+    Established { stream, facts, cipher, http2 }
+}
+
+const fn version_name(version: ProtocolVersion) -> &'static str {
+    match version {
+        ProtocolVersion::TLSv1_2 => "TLSv1_2",
+        ProtocolVersion::TLSv1_3 => "TLSv1_3",
+        _ => "unknown",
+    }
+}
+
+/// Counts a handshake as under way until dropped.
+struct InFlight;
+
+impl InFlight {
+    fn new() -> Self {
+        gauge!("postern_tls_handshakes_in_flight").increment(1);
+        Self
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        gauge!("postern_tls_handshakes_in_flight").decrement(1);
+    }
+}
+
+impl fmt::Debug for Terminator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Terminator").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
