@@ -114,6 +114,21 @@ pub enum Object {
     Service(Box<Service>),
 }
 
+impl Object {
+    /// The object's kind.
+    pub fn kind(&self) -> ObjectKind {
+        match self {
+            Self::ConfigMap(_) => ObjectKind::ConfigMap,
+            Self::EndpointSlice(_) => ObjectKind::EndpointSlice,
+            Self::Ingress(_) => ObjectKind::Ingress,
+            Self::IngressClass(_) => ObjectKind::IngressClass,
+            Self::KIngress(_) => ObjectKind::KIngress,
+            Self::Secret(_) => ObjectKind::Secret,
+            Self::Service(_) => ObjectKind::Service,
+        }
+    }
+}
+
 /// What is known of a Secret without its data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretMeta {

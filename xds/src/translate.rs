@@ -4,18 +4,44 @@
 //! Everything is level-triggered: resources and faults are functions of those records, so the order in which objects
 //! arrive makes no difference to the result.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use hashbrown::HashSet;
+
 use crate::fault::{Faults, Finder, Subject};
-use crate::object::{Object, ObjectEvent, ObjectKey, ObjectKind};
+use crate::object::{Object, ObjectEvent, ObjectKey, ObjectKind, ObjectRef};
 use crate::resource::Update;
 
+mod accept;
+mod backends;
+mod classes;
+mod contribute;
+mod draft;
+mod effect;
+mod header;
+mod host;
+mod ingress;
+mod kingress;
+mod merge;
+mod objects;
+mod packed;
 mod pending;
+mod pool;
+mod problem;
+mod references;
 mod secrets;
+mod service;
+mod slice;
+mod tell;
 mod users;
 
+use classes::Classes;
+use effect::State;
 use pending::Pending;
-use secrets::Secrets;
+use pool::Pool;
+
+pub use tell::describe_metrics;
 
 /// What a [`Translator`] takes to be meant for this gateway, and how much of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +98,12 @@ impl Default for Limits {
 pub struct Translator {
     options: Options,
     faults: Faults,
-    secrets: Secrets,
+    state: State,
+    classes: Classes,
+    texts: Pool<str>,
+    addresses: Pool<[SocketAddr]>,
+    /// Services with more ready endpoints than are used.
+    overfull: HashSet<ObjectRef>,
     pending: Pending,
     version: u64,
     complete: bool,
@@ -85,7 +116,11 @@ impl Translator {
         Self {
             options,
             faults,
-            secrets: Secrets::default(),
+            state: State::default(),
+            classes: Classes::default(),
+            texts: Pool::default(),
+            addresses: Pool::default(),
+            overfull: HashSet::default(),
             pending: Pending::default(),
             version: 0,
             complete: false,
@@ -95,6 +130,7 @@ impl Translator {
 
     /// Takes a change in. Its cost depends on what this object touches, not on how much there is.
     pub fn accept(&mut self, event: ObjectEvent) {
+        tell::count_event(&event);
         match event {
             ObjectEvent::Applied(object) => self.apply(object),
             ObjectEvent::Deleted(key) => self.remove(&key),
@@ -105,33 +141,45 @@ impl Translator {
     /// Everything that differs since the last call, or `None` if nothing does.
     ///
     /// A resource that changed and changed back in between is not in the Update. The first Update after the source has
-    /// said everything is returned even if it is empty, so that its `complete` is heard.
+    /// said everything is returned even if it is empty, so that its `complete` is heard. Until then nothing is said to
+    /// be missing, since it may just not have been read yet.
     pub fn flush(&mut self) -> Option<Update> {
-        let update = Update {
-            version: self.version + 1,
-            secrets: self.pending.take_secrets(&self.secrets),
-            complete: self.complete,
-            ..Update::default()
-        };
+        if self.complete {
+            self.check_references();
+        }
+        let update = self.take_update();
         if update.is_empty() && self.complete == self.said_complete {
             return None;
         }
         self.version = update.version;
         self.said_complete = self.complete;
+        tell::count_update(&update);
         Some(update)
     }
 
     fn apply(&mut self, object: Object) {
-        if let Object::Secret(secret) = object {
-            self.secrets.apply(&secret, &mut self.pending);
+        match object {
+            Object::ConfigMap(_) => {}
+            Object::EndpointSlice(slice) => self.apply_slice(&slice),
+            Object::Ingress(ingress) => self.apply_ingress(&ingress),
+            Object::IngressClass(class) => self.apply_class(&class),
+            Object::KIngress(ingress) => self.apply_kingress(*ingress),
+            Object::Secret(secret) => self.state.secrets.apply(&secret, &mut self.pending),
+            Object::Service(service) => self.apply_service(&service),
         }
     }
 
     fn remove(&mut self, key: &ObjectKey) {
-        self.faults.set(Finder::Translate, Subject::Object(key.clone()), Vec::new());
-        if key.kind == ObjectKind::Secret {
-            self.secrets.remove(&key.object, &mut self.pending);
+        let object = &key.object;
+        match key.kind {
+            ObjectKind::ConfigMap => {}
+            ObjectKind::EndpointSlice => self.state.backends.remove_slice(object, &mut self.pending),
+            ObjectKind::Ingress | ObjectKind::KIngress => self.remove_ingress(key),
+            ObjectKind::IngressClass => self.remove_class(&object.name),
+            ObjectKind::Secret => self.state.secrets.remove(object, &mut self.pending),
+            ObjectKind::Service => self.state.backends.remove_service(object, &mut self.pending),
         }
+        self.faults.set(Finder::Translate, Subject::Object(key.clone()), Vec::new());
     }
 }
 
@@ -139,3 +187,6 @@ impl Translator {
 fn id(slot: usize) -> u32 {
     u32::try_from(slot).expect("fewer than 2^32 objects are in memory")
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,6 +29,12 @@ struct Secret {
 }
 
 impl Secrets {
+    /// How many slots and index entries there are.
+    #[cfg(test)]
+    pub(super) fn size(&self) -> usize {
+        self.slots.len() + self.index.len()
+    }
+
     /// The Secret is there, in this version.
     pub(super) fn apply(&mut self, secret: &SecretMeta, pending: &mut Pending) {
         let id = self.slot(&secret.object);
@@ -66,6 +72,16 @@ impl Secrets {
         }
     }
 
+    /// The reference that is in use for a Secret already.
+    pub(super) fn known(&self, namespace: &str, name: &str) -> Option<&ObjectRef> {
+        let hash = self.hasher.hash_one((namespace, name));
+        let is_it = |id: &SecretId| {
+            let object = &self.slots[*id as usize].object;
+            *object.name == *name && *object.namespace == *namespace
+        };
+        Some(self.object(*self.index.find(hash, is_it)?))
+    }
+
     /// The Secret's name.
     pub(super) fn object(&self, id: SecretId) -> &ObjectRef {
         &self.slots[id as usize].object
@@ -82,7 +98,7 @@ impl Secrets {
     }
 
     fn find(&self, object: &ObjectRef) -> Option<SecretId> {
-        let hash = self.hasher.hash_one(object);
+        let hash = self.hash(object);
         self.index.find(hash, |id| self.slots[*id as usize].object == *object).copied()
     }
 
@@ -92,10 +108,14 @@ impl Secrets {
         }
         let secret = Secret { object: object.clone(), version: None, users: Users::default() };
         let id = super::id(self.slots.insert(secret));
-        let hash = self.hasher.hash_one(object);
+        let hash = self.hash(object);
         let (slots, hasher) = (&self.slots, &self.hasher);
-        self.index.insert_unique(hash, id, |id| hasher.hash_one(&slots[*id as usize].object));
+        self.index.insert_unique(hash, id, |id| name_hash(hasher, &slots[*id as usize].object));
         id
+    }
+
+    fn hash(&self, object: &ObjectRef) -> u64 {
+        name_hash(&self.hasher, object)
     }
 
     fn drop_unused(&mut self, id: SecretId) {
@@ -103,10 +123,14 @@ impl Secrets {
         if secret.version.is_some() || !secret.users.is_empty() {
             return;
         }
-        let hash = self.hasher.hash_one(&secret.object);
+        let hash = self.hash(&secret.object);
         if let Ok(entry) = self.index.find_entry(hash, |found| *found == id) {
             entry.remove();
         }
         self.slots.remove(id as usize);
     }
+}
+
+fn name_hash(hasher: &foldhash::fast::RandomState, object: &ObjectRef) -> u64 {
+    hasher.hash_one((&*object.namespace, &*object.name))
 }

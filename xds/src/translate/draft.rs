@@ -1,0 +1,215 @@
+//! What one object would contribute, and what is needed to work it out.
+
+use std::fmt;
+use std::sync::Arc;
+
+use hashbrown::{HashMap, HashSet};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::Options;
+use super::backends::Backends;
+use super::host;
+use super::objects::Objects;
+use super::pool::Pool;
+use super::problem::Problems;
+use super::secrets::Secrets;
+use crate::object::ObjectRef;
+use crate::resource::{ClusterName, HostPattern, VirtualHost, Visibility};
+
+/// What an Ingress or KIngress contributes, if nothing stands in its way.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) created: i64,
+    pub(super) claims: Vec<Claim>,
+    pub(super) tls: Vec<DraftTls>,
+}
+
+/// A host that an object claims, and how it would serve it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub(super) host: HostPattern,
+    pub(super) serves: VirtualHost,
+}
+
+/// A server name that an object binds to a Secret.
+#[derive(Debug)]
+pub(super) struct DraftTls {
+    pub(super) sni: HostPattern,
+    pub(super) secret: ObjectRef,
+    pub(super) visibility: Visibility,
+}
+
+/// When the object was made, in seconds. One that does not say counts as younger than all that do.
+pub(super) fn created(metadata: &ObjectMeta) -> i64 {
+    metadata.creation_timestamp.as_ref().map_or(i64::MAX, |time| time.0.as_second())
+}
+
+/// What drafting one object needs.
+pub(super) struct Drafting<'a> {
+    pub(super) options: &'a Options,
+    pub(super) shared: Shared<'a>,
+    pub(super) problems: &'a mut Problems,
+}
+
+impl Drafting<'_> {
+    /// Hosts in their folded form; those that are none are problems.
+    pub(super) fn hosts(&mut self, at: &str, written: &[String]) -> Vec<String> {
+        let limit = self.options.limits.hosts_per_object;
+        if written.len() > limit {
+            let message = format_args!("{} hosts are more than the {limit} that one object may have", written.len());
+            self.problems.error(format_args!("{at}.hosts"), message);
+            return Vec::new();
+        }
+        let mut hosts = Vec::with_capacity(written.len());
+        for (index, host) in written.iter().enumerate() {
+            match host::fold(host) {
+                Ok(host) => hosts.push(host),
+                Err(error) => self.problems.error(format_args!("{at}.hosts[{index}]"), error),
+            }
+        }
+        hosts
+    }
+
+    /// Binds a folded host to a Secret, unless this object has bound it before.
+    pub(super) fn bind(
+        &mut self,
+        at: &str,
+        bindings: &mut Vec<DraftTls>,
+        host: &str,
+        secret: &ObjectRef,
+        visibility: Visibility,
+    ) {
+        if host == HostPattern::ANY {
+            let message = "a certificate needs server names; `*` for all of them is the default certificate's setting";
+            self.problems.error(format_args!("{at}.hosts"), message);
+            return;
+        }
+        let sni = self.shared.host(host);
+        match self.shared.bound.get(&sni) {
+            None => {
+                self.shared.bound.insert(sni.clone(), secret.clone());
+                bindings.push(DraftTls { sni, secret: secret.clone(), visibility });
+            }
+            Some(first) if first == secret => {}
+            Some(first) => {
+                let message =
+                    format_args!("host {host:?} is bound to Secret {first} already, which stays; name it once");
+                self.problems.warn(format_args!("{at}.hosts"), message);
+            }
+        }
+    }
+
+    /// The name of the cluster behind a Service's port.
+    pub(super) fn cluster(
+        &mut self,
+        namespace: &str,
+        service: &str,
+        port: &PortRef<'_>,
+    ) -> Result<ClusterName, PortError> {
+        if !host::is_object_name(service) {
+            return Err(PortError::Service { service: service.to_owned() });
+        }
+        Ok(self.shared.cluster(&format!("{namespace}/{service}:{port}")))
+    }
+
+    /// Holds the object against the bounds on hosts and routes.
+    pub(super) fn check_sizes(&mut self, claims: &[Claim]) {
+        let limits = self.options.limits;
+        if claims.len() > limits.hosts_per_object {
+            let (has, may) = (claims.len(), limits.hosts_per_object);
+            self.problems
+                .error("spec.rules", format_args!("{has} hosts are more than the {may} that one object may have"));
+        }
+        let longest = claims.iter().max_by_key(|claim| claim.serves.routes.routes.len());
+        if let Some(claim) = longest.filter(|claim| claim.serves.routes.routes.len() > limits.routes_per_host) {
+            let (host, has, may) = (claim.host.as_str(), claim.serves.routes.routes.len(), limits.routes_per_host);
+            let message = format_args!("host {host:?} has {has} paths, more than the {may} that one host may have");
+            self.problems.error("spec.rules", message);
+        }
+    }
+}
+
+/// Texts that other resources hold already, so that equal ones are held once.
+pub(super) struct Shared<'a> {
+    pub(super) texts: &'a mut Pool<str>,
+    pub(super) backends: &'a Backends,
+    pub(super) objects: &'a Objects,
+    pub(super) secrets: &'a Secrets,
+    /// What this object is the first to name.
+    pub(super) fresh: HashSet<Arc<str>>,
+    /// What this object has bound.
+    pub(super) bound: HashMap<HostPattern, ObjectRef>,
+}
+
+impl Shared<'_> {
+    /// A folded host as a pattern.
+    pub(super) fn host(&mut self, folded: &str) -> HostPattern {
+        let known = self.objects.known_host(folded).cloned();
+        known.unwrap_or_else(|| HostPattern::new(self.fresh(folded)))
+    }
+
+    /// The reference to a Secret.
+    pub(super) fn secret(&mut self, namespace: &str, name: &str) -> ObjectRef {
+        let known = self.secrets.known(namespace, name).cloned();
+        known.unwrap_or_else(|| ObjectRef { namespace: self.texts.share(namespace), name: Arc::from(name) })
+    }
+
+    fn cluster(&mut self, name: &str) -> ClusterName {
+        let known = self.backends.known_cluster(name).cloned();
+        known.unwrap_or_else(|| ClusterName::new(self.fresh(name)))
+    }
+
+    fn fresh(&mut self, text: &str) -> Arc<str> {
+        Arc::clone(self.fresh.get_or_insert_with(text, |text| Arc::from(text)))
+    }
+}
+
+/// A port of a Service, as a route names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PortRef<'a> {
+    Number(u16),
+    Name(&'a str),
+}
+
+/// Why a Service or its port cannot be meant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum PortError {
+    #[error("port {port} is out of range; ports are 1 to 65535")]
+    Range { port: i64 },
+    #[error("{name:?} is not the name of a port: expected lower-case letters, digits and `-`")]
+    Name { name: String },
+    #[error("{service:?} is not the name of a Service")]
+    Service { service: String },
+}
+
+impl<'a> PortRef<'a> {
+    pub(super) fn from_number(number: i32) -> Result<Self, PortError> {
+        Ok(Self::Number(port_number(number)?))
+    }
+
+    /// A name, or a number in digits.
+    pub(super) fn from_text(text: &'a str) -> Result<Self, PortError> {
+        if let Ok(number) = text.parse() {
+            return Self::from_number(number);
+        }
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if text.is_empty() || text.len() > 63 || !text.bytes().all(allowed) {
+            return Err(PortError::Name { name: text.chars().take(64).collect() });
+        }
+        Ok(Self::Name(text))
+    }
+}
+
+impl fmt::Display for PortRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+/// A port number that TCP knows.
+pub(super) fn port_number(number: i32) -> Result<u16, PortError> {
+    u16::try_from(number).ok().filter(|port| *port > 0).ok_or(PortError::Range { port: number.into() })
+}

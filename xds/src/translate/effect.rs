@@ -1,0 +1,216 @@
+//! What is in effect: which object serves a host, binds a server name, refers to a cluster.
+//!
+//! Hosts are contended for by age: a KIngress is in effect if no older object in effect has one of its hosts, and is
+//! rejected whole otherwise (as Kourier does, which asks only who came first). An Ingress shares hosts with other
+//! Ingresses and yields just the hosts that an older KIngress has. Claims of those who lost stay on record, so whoever
+//! is next takes over when the owner goes. What is older never depends on what is younger, so there is one outcome,
+//! whatever the order in which objects arrived.
+
+use std::sync::Arc;
+
+use super::backends::Backends;
+use super::draft::Claim;
+use super::merge;
+use super::objects::{Objects, Record, TlsClaim};
+use super::pending::Pending;
+use super::secrets::Secrets;
+use super::users::IngressId;
+use crate::resource::{ClusterName, HostPattern, RouteSet, TlsBinding, VirtualHost};
+
+/// Everything that is on record.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) objects: Objects,
+    pub(super) backends: Backends,
+    pub(super) secrets: Secrets,
+}
+
+impl State {
+    /// The virtual host that is in effect for a host.
+    pub(super) fn virtual_host(&self, host: &str, route_limit: usize) -> Option<VirtualHost> {
+        let mut sharing = Vec::new();
+        for (_, record, claim) in self.objects.host_claims(host).filter(|(_, record, _)| record.in_effect) {
+            if record.is_kingress() {
+                return Some(claim.serves.clone());
+            }
+            sharing.push((record, claim));
+        }
+        if let [(_, only)] = sharing[..] {
+            return Some(only.serves.clone());
+        }
+        sharing.sort_unstable_by(|(a, _), (b, _)| a.age().cmp(&b.age()));
+        let (_, oldest) = sharing.first()?;
+        let routes = merge::merge(sharing.iter().map(|(_, claim)| &*claim.serves.routes), route_limit);
+        Some(VirtualHost { routes: Arc::new(routes), ..oldest.serves.clone() })
+    }
+
+    /// The TLS binding that is in effect for a server name.
+    pub(super) fn binding(&self, sni: &str) -> Option<TlsBinding> {
+        let (_, claim) = self.binding_claim(sni)?;
+        Some(TlsBinding { secret: self.secrets.object(claim.secret).clone(), visibility: claim.visibility })
+    }
+
+    /// Who binds a server name: of those who serve the host the oldest, or else the oldest of all. So nobody can put
+    /// a certificate before another one's host that has one.
+    pub(super) fn binding_claim(&self, sni: &str) -> Option<(&Record, &TlsClaim)> {
+        let candidates = self.objects.sni_claims(sni).filter(|(_, record, _)| record.in_effect);
+        let mut best: Option<(bool, &Record, &TlsClaim)> = None;
+        for (_, record, claim) in candidates {
+            let elsewhere = !self.serves(record, sni);
+            if best.is_none_or(|(other, oldest, _)| (elsewhere, record.age()) < (other, oldest.age())) {
+                best = Some((elsewhere, record, claim));
+            }
+        }
+        best.map(|(_, record, claim)| (record, claim))
+    }
+
+    /// The KIngress in effect that has a host, if any.
+    pub(super) fn owner(&self, host: &str) -> Option<&Record> {
+        let mut claims = self.objects.host_claims(host);
+        claims.find(|(_, record, _)| record.in_effect && record.is_kingress()).map(|(_, record, _)| record)
+    }
+
+    /// What keeps a KIngress from taking effect: the first of its hosts that an older object in effect has.
+    pub(super) fn blocker<'a>(&'a self, record: &'a Record) -> Option<(&'a HostPattern, &'a Record)> {
+        let hosts = record.claims.iter().map(|claim| &claim.host);
+        let mut blocked = hosts.filter_map(|host| Some((host, self.older_holder(host, record)?)));
+        blocked.next()
+    }
+
+    /// Sets whether an object is in effect, and with it who refers to which cluster.
+    pub(super) fn set_effect(&mut self, id: IngressId, in_effect: bool, route_limit: usize, pending: &mut Pending) {
+        let Some(record) = self.objects.get(id) else { return };
+        if record.in_effect == in_effect {
+            return;
+        }
+        self.touch(id, route_limit, pending);
+        self.recheck_rivals(id, pending);
+        let Some(record) = self.objects.get_mut(id) else { return };
+        record.in_effect = in_effect;
+        let Some(record) = self.objects.get(id) else { return };
+        for cluster in clusters(&record.claims) {
+            if in_effect {
+                self.backends.add_user(cluster, id, pending);
+            } else {
+                self.backends.remove_user(cluster, id, pending);
+            }
+        }
+    }
+
+    /// Decides anew about these objects, and about all that this touches, from the oldest to the youngest.
+    pub(super) fn settle(&mut self, mut undecided: Vec<IngressId>, route_limit: usize, pending: &mut Pending) {
+        self.youngest_first(&mut undecided);
+        while let Some(id) = undecided.pop() {
+            let Some(record) = self.objects.get(id).filter(|record| record.is_kingress()) else { continue };
+            let in_effect = self.blocker(record).is_none();
+            if in_effect != record.in_effect {
+                undecided.extend(self.younger_rivals(id));
+                self.set_effect(id, in_effect, route_limit, pending);
+                self.youngest_first(&mut undecided);
+            }
+        }
+    }
+
+    /// The KIngresses that are younger and claim one of the same hosts.
+    pub(super) fn younger_rivals(&self, id: IngressId) -> Vec<IngressId> {
+        let Some(record) = self.objects.get(id) else { return Vec::new() };
+        let mut rivals = Vec::new();
+        for claim in &record.claims {
+            let others = self.objects.host_claims(claim.host.as_str());
+            let younger = others.filter(|(_, other, _)| other.is_kingress() && record.is_older(other));
+            rivals.extend(younger.map(|(other, ..)| other));
+        }
+        rivals
+    }
+
+    /// What an object claims is about to change.
+    pub(super) fn touch(&self, id: IngressId, route_limit: usize, pending: &mut Pending) {
+        let Some(record) = self.objects.get(id) else { return };
+        self.touch_names(
+            record.claims.iter().map(|claim| &claim.host),
+            record.tls.iter().map(|claim| &claim.sni),
+            route_limit,
+            pending,
+        );
+    }
+
+    /// What is served under these names is about to change.
+    pub(super) fn touch_names<'a>(
+        &self,
+        hosts: impl Iterator<Item = &'a HostPattern>,
+        snis: impl Iterator<Item = &'a HostPattern>,
+        route_limit: usize,
+        pending: &mut Pending,
+    ) {
+        for host in hosts {
+            pending.touch_host(host, || self.virtual_host(host.as_str(), route_limit));
+            // Who serves a host has a say in who binds its name.
+            if self.objects.sni_claims(host.as_str()).nth(1).is_some() {
+                pending.touch_sni(host, || self.binding(host.as_str()));
+            }
+        }
+        for sni in snis {
+            pending.touch_sni(sni, || self.binding(sni.as_str()));
+        }
+    }
+
+    /// Has those looked at again who may get or lose something to this object.
+    pub(super) fn recheck_rivals(&self, id: IngressId, pending: &mut Pending) {
+        let Some(record) = self.objects.get(id) else { return };
+        pending.recheck([id]);
+        for claim in &record.claims {
+            let others = self.objects.host_claims(claim.host.as_str());
+            let rivals = others.filter(|(other, theirs, claimed)| {
+                *other != id
+                    && (record.is_kingress()
+                        || theirs.is_kingress()
+                        || merge::shared_paths(&claim.serves.routes, &claimed.serves.routes).next().is_some())
+            });
+            pending.recheck(rivals.map(|(other, ..)| other));
+        }
+        for claim in &record.tls {
+            let others = self.objects.sni_claims(claim.sni.as_str());
+            pending.recheck(others.filter(|(.., theirs)| theirs.secret != claim.secret).map(|(other, ..)| other));
+        }
+    }
+
+    fn older_holder(&self, host: &HostPattern, record: &Record) -> Option<&Record> {
+        let older = self.objects.host_claims(host.as_str()).map(|(_, other, _)| other);
+        let mut older = older.filter(|other| other.in_effect && other.is_older(record));
+        older.next()
+    }
+
+    fn serves(&self, record: &Record, host: &str) -> bool {
+        let claims = self.objects.host_claims(host).any(|(_, other, _)| std::ptr::eq(other, record));
+        claims && (record.is_kingress() || self.owner(host).is_none())
+    }
+
+    fn youngest_first(&self, ids: &mut Vec<IngressId>) {
+        let age = |id: &IngressId| self.objects.get(*id).map(Record::age);
+        ids.sort_by(|a, b| age(b).cmp(&age(a)));
+        ids.dedup();
+    }
+}
+
+#[cfg(test)]
+impl State {
+    /// How many records and index entries there are.
+    pub(super) fn sizes(&self) -> [usize; 3] {
+        [self.objects.size(), self.backends.size(), self.secrets.size()]
+    }
+}
+
+/// The clusters that claims refer to. Some may come more than once.
+pub(super) fn clusters(claims: &[Claim]) -> Vec<&ClusterName> {
+    let mut last: Option<&Arc<RouteSet>> = None;
+    let mut clusters = Vec::new();
+    for claim in claims {
+        let routes = &claim.serves.routes;
+        if last.is_some_and(|last| Arc::ptr_eq(last, routes)) {
+            continue;
+        }
+        last = Some(routes);
+        clusters.extend(routes.routes.iter().flat_map(|route| &route.action.splits).map(|split| &split.cluster));
+    }
+    clusters
+}

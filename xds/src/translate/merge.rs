@@ -1,0 +1,43 @@
+//! Routes of one host from several Ingresses, and the order in which they are tried.
+
+use std::cmp::Reverse;
+
+use hashbrown::HashSet;
+
+use crate::resource::{PathMatch, Route, RouteSet};
+
+/// Where a route stands among those of its host. A `defaultBackend` comes last, then (Kubernetes' Ingress
+/// documentation, "Multiple matches") the longest path goes first and an exact path before an equally long prefix.
+///
+/// An exact path that matches is as long as the request's path, so all exact ones can stand in front.
+pub(super) fn precedence(route: &Route) -> (u8, Reverse<usize>) {
+    let rank = match route.path {
+        PathMatch::Exact(_) => 0,
+        PathMatch::ElementPrefix(_) => 1,
+        PathMatch::StringPrefix(_) => 2,
+    };
+    (rank, Reverse(route.path.as_str().len()))
+}
+
+/// Merges the routes of one host, given from the oldest object to the youngest. Of routes with the same path the oldest
+/// is kept. An object whose routes would go beyond `limit` is left out.
+pub(super) fn merge<'a>(oldest_first: impl Iterator<Item = &'a RouteSet>, limit: usize) -> RouteSet {
+    let mut taken = HashSet::new();
+    let mut routes = Vec::<Route>::new();
+    for set in oldest_first.filter(|set| !set.routes.is_empty()) {
+        if routes.len() + set.routes.len() > limit {
+            continue;
+        }
+        routes.extend(set.routes.iter().filter(|route| taken.insert(&route.path)).cloned());
+    }
+    routes.sort_by_key(precedence);
+    routes.shrink_to_fit();
+    RouteSet { routes, probe_hash: None }
+}
+
+/// The paths of `mine` that `others` have too.
+pub(super) fn shared_paths<'a>(mine: &'a RouteSet, others: &RouteSet) -> impl Iterator<Item = &'a PathMatch> {
+    let theirs: HashSet<&PathMatch> = others.routes.iter().map(|route| &route.path).collect();
+    let shared: Vec<_> = mine.routes.iter().map(|route| &route.path).filter(|path| theirs.contains(path)).collect();
+    shared.into_iter()
+}

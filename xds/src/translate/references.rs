@@ -1,0 +1,121 @@
+//! What an object refers to or contends for and does not get.
+//!
+//! Looked at again whenever one of these things appears or vanishes, so each fault ends when its reason does.
+
+use super::Options;
+use super::backends::{Lack, split};
+use super::classes::{Classes, Standing};
+use super::effect::{State, clusters};
+use super::merge;
+use super::objects::Record;
+use super::problem::Problems;
+use super::users::IngressId;
+
+/// Says what keeps parts of the object from being served.
+pub(super) fn check(
+    id: IngressId,
+    record: &Record,
+    state: &State,
+    classes: &Classes,
+    on: &Options,
+    problems: &mut Problems,
+) {
+    if let Some(part) = &record.ingress
+        && !record.in_effect
+    {
+        unknown_class(part.class.as_deref(), classes, on, problems);
+        return;
+    }
+    if let Some((host, owner)) = state.blocker(record).filter(|_| record.is_kingress()) {
+        let message = format_args!(
+            "host {:?} belongs to {}, which is older; nothing of this object is served until one of them gives it up",
+            host.as_str(),
+            owner.key()
+        );
+        problems.error("spec.rules", message);
+        return;
+    }
+    check_clusters(record, state, problems);
+    check_secrets(record, state, problems);
+    if record.ingress.is_some() {
+        check_hosts(id, record, state, problems);
+    }
+}
+
+fn unknown_class(class: Option<&str>, classes: &Classes, on: &Options, problems: &mut Problems) {
+    if !on.report_unknown_class || classes.standing(class, on) != Standing::Unknown {
+        return;
+    }
+    let ours = &on.ingress_class;
+    match class {
+        Some(class) => problems.warn(
+            "spec.ingressClassName",
+            format_args!("nobody serves class {class:?}: no IngressClass has that name; ours is {ours:?}"),
+        ),
+        None => problems.warn(
+            "spec.ingressClassName",
+            format_args!("no class is named and no IngressClass is the default one; ours is {ours:?}"),
+        ),
+    }
+}
+
+fn check_clusters(record: &Record, state: &State, problems: &mut Problems) {
+    let mut clusters = clusters(&record.claims);
+    clusters.sort_unstable();
+    clusters.dedup();
+    for cluster in clusters {
+        let (namespace, service) = split(cluster.as_str());
+        match state.backends.lack(cluster) {
+            None => {}
+            Some(Lack::Service) => {
+                problems
+                    .error("", format_args!("Service {namespace}/{service} does not exist; it is used once it does"));
+            }
+            Some(Lack::Port) => {
+                let port = cluster.as_str().rsplit_once(':').map_or("", |(_, port)| port);
+                let has = state.backends.ports_of(cluster);
+                let message = format_args!("Service {namespace}/{service} has no TCP port {port}; it has: {has}");
+                problems.error("", message);
+            }
+        }
+    }
+}
+
+fn check_secrets(record: &Record, state: &State, problems: &mut Problems) {
+    let mut missing = Vec::new();
+    for claim in &record.tls {
+        let secret = state.secrets.object(claim.secret);
+        if !state.secrets.exists(claim.secret) && !missing.contains(&claim.secret) {
+            missing.push(claim.secret);
+            problems.error("spec.tls", format_args!("Secret {secret} does not exist; it is used once it does"));
+        }
+        let sni = claim.sni.as_str();
+        if let Some((winner, theirs)) = state.binding_claim(sni).filter(|(_, theirs)| theirs.secret != claim.secret) {
+            let in_use = state.secrets.object(theirs.secret);
+            let message = format_args!(
+                "host {sni:?} is bound to Secret {in_use} by {}, so Secret {secret} is not used",
+                winner.key()
+            );
+            problems.error("spec.tls", message);
+        }
+    }
+}
+
+fn check_hosts(id: IngressId, record: &Record, state: &State, problems: &mut Problems) {
+    for claim in &record.claims {
+        let host = claim.host.as_str();
+        if let Some(owner) = state.owner(host) {
+            let message = format_args!("host {host:?} belongs to {}, which is older", owner.key());
+            problems.error("spec.rules", message);
+            continue;
+        }
+        let others = state.objects.host_claims(host).filter(|(other, ..)| *other != id);
+        for (_, older, theirs) in others.filter(|(_, other, _)| other.in_effect && other.is_older(record)) {
+            for path in merge::shared_paths(&claim.serves.routes, &theirs.serves.routes) {
+                let (path, key) = (path.as_str(), older.key());
+                let message = format_args!("path {path:?} of host {host:?} is served by {key}, which is older");
+                problems.warn("spec.rules", message);
+            }
+        }
+    }
+}
