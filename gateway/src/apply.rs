@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use certstore::{SecretRef, SniPattern, TlsBinding};
+use certstore::{CertStore, SecretRef, SniPattern, TlsBinding};
 use tokio::sync::watch;
 use xds::Update;
 use xds::resource::{self, ClusterName, Discovery, EndpointSet, HostPattern, RouteSet, VirtualHost};
@@ -28,6 +28,16 @@ pub trait SecretEvents: Send + Sync + std::fmt::Debug {
     fn secret_removed(&self, secret: &SecretRef);
 }
 
+impl SecretEvents for CertStore {
+    fn secret_changed(&self, secret: &SecretRef, version: &str) {
+        Self::secret_changed(self, secret, version);
+    }
+
+    fn secret_removed(&self, secret: &SecretRef) {
+        Self::secret_removed(self, secret);
+    }
+}
+
 /// Applies [`Update`]s, one after the other; the only writer of the tables.
 ///
 /// Each Update becomes visible as a whole with one new [`Snapshot`]. Endpoints are apart: they are swapped in their
@@ -42,9 +52,9 @@ pub struct Applier {
     figures: Figures,
 }
 
-/// Route sets compiled in this Update, so that the hosts of one rule share them: by the identity of the set and of
+/// Routes made in this Update, so that the hosts of one rule share them: by the identity of the set and of
 /// what the host had before, where that matters.
-type Compiled = HashMap<(*const RouteSet, Option<*const Routes>), Arc<Routes>>;
+type Made = HashMap<(*const RouteSet, Option<*const Routes>), Arc<Routes>>;
 
 impl Applier {
     /// The applier of these tables.
@@ -139,13 +149,13 @@ impl Applier {
 }
 
 fn switch_hosts(next: &mut Snapshot, changes: resource::Changes<HostPattern, VirtualHost>) {
-    let mut compiled = Compiled::new();
+    let mut made = Made::new();
     for (pattern, host) in changes {
         let Some(host) = host else {
             next.routes.remove(&pattern);
             continue;
         };
-        let routes = compile(&mut compiled, next, &pattern, &host.routes);
+        let routes = routes_for(&mut made, next, &pattern, &host.routes);
         let entry = HostEntry {
             routes,
             visibility: host.visibility,
@@ -156,21 +166,21 @@ fn switch_hosts(next: &mut Snapshot, changes: resource::Changes<HostPattern, Vir
     }
 }
 
-/// Hosts share what was compiled from the same set, unless routes of before are kept in it and these differ.
-fn compile(compiled: &mut Compiled, next: &Snapshot, pattern: &HostPattern, set: &Arc<RouteSet>) -> Arc<Routes> {
+/// Hosts share what was made of the same set, unless routes of before are kept in it and these differ.
+fn routes_for(made: &mut Made, next: &Snapshot, pattern: &HostPattern, set: &Arc<RouteSet>) -> Arc<Routes> {
     let find = |name: &str| next.clusters.get(name).cloned();
     let identity = Arc::as_ptr(set);
-    if let Some(routes) = compiled.get(&(identity, None)) {
+    if let Some(routes) = made.get(&(identity, None)) {
         return Arc::clone(routes);
     }
     let before = next.routes.entry(pattern).map(|entry| &entry.routes);
     let before_identity = before.map(Arc::as_ptr);
-    if let Some(routes) = compiled.get(&(identity, before_identity)) {
+    if let Some(routes) = made.get(&(identity, before_identity)) {
         return Arc::clone(routes);
     }
-    let routes = Arc::new(Routes::compile(set, before.map(|before| &**before), find));
+    let routes = Arc::new(Routes::new(Arc::clone(set), before.map(|before| &**before), find));
     let key = if routes.is_served(|name| find(name).is_some()) { None } else { before_identity };
-    compiled.insert((identity, key), Arc::clone(&routes));
+    made.insert((identity, key), Arc::clone(&routes));
     routes
 }
 

@@ -11,6 +11,7 @@ pub mod cli;
 pub mod connection;
 pub mod drain;
 pub mod listener;
+pub mod proxy;
 pub mod route;
 pub mod tables;
 pub mod tls;

@@ -1,14 +1,16 @@
 //! Routing: which routes answer for a host, and which of them for a request.
 //!
 //! ```text
-//!  Host ─► host::fold ─► RouteTable (exact, wildcard, any) ─► Routes ─► first Route that matches ─► Action
+//!  Host ─► host::fold ─► RouteTable (exact, wildcard, any) ─► Routes ─► first that matches ─► split ─► cluster
 //! ```
 
-pub mod compile;
 pub mod host;
 pub mod matching;
+mod parsed;
+pub mod routes;
 pub mod table;
 
-pub use compile::{Action, Condition, HeaderList, LastGood, PathRule, Route, Routes, Target};
 pub use matching::{Decision, Matched, RequestFacts, match_request};
+pub use parsed::HeaderList;
+pub use routes::{LastGood, Routes, pick_split};
 pub use table::{HostEntry, RouteTable};

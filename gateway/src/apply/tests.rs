@@ -72,7 +72,7 @@ fn cluster_for(tables: &Tables, host: &str) -> Option<String> {
     let listener = ListenerName::ExternalHttp;
     let facts = RequestFacts { listener, tls: None, authority: host, path: "/", headers: &headers };
     match match_request(&tables.load(), &facts) {
-        Decision::Forward(matched) => Some(matched.target().cluster.to_string()),
+        Decision::Forward(matched) => Some(matched.cluster().to_owned()),
         _ => None,
     }
 }

@@ -20,7 +20,8 @@ pub struct Settings {
     pub http2: Http2Settings,
     /// How many idle upstream connections are kept in all. 1,024.
     pub upstream_pool: usize,
-    /// How often a request may be tried upstream. 16; the proxy's own rules stop earlier.
+    /// How often a request may be tried upstream, refused connections included. 256; the proxy's own rules, in time and
+    /// number, stop earlier.
     pub max_tries: usize,
 }
 
@@ -34,7 +35,7 @@ impl Default for Settings {
             max_requests: 10_000,
             http2: Http2Settings::default(),
             upstream_pool: 1024,
-            max_tries: 16,
+            max_tries: 256,
         }
     }
 }

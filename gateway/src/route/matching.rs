@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
-use xds::resource::Visibility;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use xds::resource::{Forward, Visibility};
 
 use crate::connection::TlsFacts;
 use crate::listener::ListenerName;
 use crate::tables::Snapshot;
 use crate::upstream::Cluster;
 
-use super::{Action, LastGood, Route, Routes, Target, host};
+use super::host;
+use super::parsed::ParsedRoute;
+use super::routes::{Routes, is_served, pick_split};
 
 /// What a decision looks at.
 #[derive(Clone, Copy, Debug)]
@@ -51,38 +53,53 @@ pub enum NoMatch {
     Route,
 }
 
-/// The route that was taken, with the target that was picked. Holds no snapshot.
+/// The route that was taken, with the split that was picked. Holds no snapshot.
 #[derive(Clone, Debug)]
 pub struct Matched {
+    /// The routes of the host.
+    host: Arc<Routes>,
+    /// Where the route that is followed stands, and which it is: in `host`, or in what was kept of before.
     routes: Arc<Routes>,
     route: usize,
-    last_good: bool,
-    target: usize,
+    split: usize,
+    /// The split's cluster, if it was kept of before.
+    held: Option<Arc<Cluster>>,
 }
 
 impl Matched {
-    /// The routes of the host.
-    pub fn routes(&self) -> &Routes {
-        &self.routes
+    /// What is done.
+    pub fn action(&self) -> &Forward {
+        &self.routes.set().routes[self.route].action
     }
 
-    /// What is done: the route's action, or its last good one.
-    pub fn action(&self) -> &Action {
-        self.last_good().map_or(&self.routes.routes[self.route].action, |last| &last.action)
+    /// The name of the cluster that was picked.
+    pub fn cluster(&self) -> &str {
+        self.action().splits[self.split].cluster.as_str()
     }
 
-    /// The target that was picked.
-    pub fn target(&self) -> &Target {
-        &self.action().targets[self.target]
-    }
-
-    /// The target's cluster, if it may be known to this route alone.
+    /// The cluster, if it may be known to this route alone.
     pub fn held_cluster(&self) -> Option<&Arc<Cluster>> {
-        self.last_good()?.clusters[self.target].as_ref()
+        self.held.as_ref()
     }
 
-    fn last_good(&self) -> Option<&LastGood> {
-        self.routes.routes[self.route].last_good.as_deref().filter(|_| self.last_good)
+    /// Request headers to set, in this order: those of the split, then those of the route, so that these win.
+    pub fn set_headers(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
+        let parsed = self.parsed();
+        parsed.split_headers[self.split].iter().chain(&parsed.set_headers)
+    }
+
+    /// The authority that the upstream sees instead of the client's.
+    pub fn rewrite_host(&self) -> Option<&HeaderValue> {
+        self.parsed().host.as_ref()
+    }
+
+    /// The answer to `K-Network-Hash: override`.
+    pub fn probe_hash(&self) -> Option<&[u8; 32]> {
+        self.host.set().probe_hash.as_ref()
+    }
+
+    fn parsed(&self) -> &ParsedRoute {
+        &self.routes.parsed()[self.route]
     }
 }
 
@@ -97,34 +114,32 @@ pub fn match_request(snapshot: &Snapshot, facts: &RequestFacts<'_>) -> Decision 
         && entry.visibility == Visibility::External
         && facts.listener.visibility() == Visibility::External
         && facts.tls.is_none();
-    let Some(route) = entry.routes.routes.iter().position(|route| route.matches(facts)) else {
-        return Decision::NotFound(NoMatch::Route);
-    };
+    let Some(route) = first_match(&entry.routes, facts) else { return Decision::NotFound(NoMatch::Route) };
     if to_https {
         return Decision::RedirectToHttps;
     }
-    choose_target(snapshot, &entry.routes, route).map_or(Decision::NotFound(NoMatch::Route), Decision::Forward)
+    follow(snapshot, &entry.routes, route).map_or(Decision::NotFound(NoMatch::Route), Decision::Forward)
 }
 
-impl Route {
-    /// Whether path and headers are as the route asks.
-    fn matches(&self, facts: &RequestFacts<'_>) -> bool {
-        let holds = |condition: &super::Condition| match &condition.exact {
-            None => facts.headers.contains_key(&condition.name),
-            Some(exact) => facts.headers.get_all(&condition.name).iter().any(|value| value == exact),
-        };
-        self.path.covers(facts.path) && self.conditions.iter().all(holds)
+fn first_match(routes: &Routes, facts: &RequestFacts<'_>) -> Option<usize> {
+    let candidates = routes.set().routes.iter().zip(routes.parsed());
+    candidates
+        .enumerate()
+        .find_map(|(at, (route, parsed))| (route.path.covers(facts.path) && parsed.holds(facts.headers)).then_some(at))
+}
+
+/// Follows the route if its clusters are known, else what was kept of before, else the route, which then waits.
+fn follow(snapshot: &Snapshot, host: &Arc<Routes>, route: usize) -> Option<Matched> {
+    let draw = |sum| fastrand::u64(..sum);
+    let action = &host.set().routes[route].action;
+    let kept = host.last_good(route).filter(|_| !is_served(action, |name| snapshot.clusters.get(name).is_some()));
+    if let Some(kept) = kept {
+        let split = pick_split(&kept.routes.set().routes[kept.route].action.splits, draw)?;
+        let (routes, held) = (Arc::clone(&kept.routes), kept.clusters[split].clone());
+        return Some(Matched { host: Arc::clone(host), routes, route: kept.route, split, held });
     }
-}
-
-/// The wanted action if its clusters are known, else the last good one, else the wanted one, which waits.
-fn choose_target(snapshot: &Snapshot, routes: &Arc<Routes>, route: usize) -> Option<Matched> {
-    let wanted = &routes.routes[route];
-    let last_good =
-        wanted.last_good.as_deref().filter(|_| !wanted.action.is_served(|name| snapshot.clusters.get(name).is_some()));
-    let action = last_good.map_or(&wanted.action, |last| &last.action);
-    let target = action.pick(|sum| fastrand::u64(..sum))?;
-    Some(Matched { routes: Arc::clone(routes), route, last_good: last_good.is_some(), target })
+    let split = pick_split(&action.splits, draw)?;
+    Some(Matched { host: Arc::clone(host), routes: Arc::clone(host), route, split, held: None })
 }
 
 /// A connection is for its server name, and for hosts whose binding is the Secret that was presented (RFC 9110 §7.4,

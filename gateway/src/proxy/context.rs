@@ -1,0 +1,64 @@
+//! What is remembered of a request from its first filter to its log line.
+
+use http::HeaderValue;
+use tokio::time::Instant;
+
+use crate::route::Matched;
+use crate::upstream::{Attempts, Choice};
+
+use super::outcome::Failure;
+
+/// The state of one request.
+#[derive(Debug)]
+pub struct RequestContext {
+    /// When the request's head had been read.
+    pub(super) started: Instant,
+    /// Its id; empty until it is admitted.
+    pub(super) request_id: HeaderValue,
+    /// The route that was taken.
+    pub(super) matched: Option<Matched>,
+    /// The endpoint it is with, or goes to.
+    pub(super) choice: Option<Choice>,
+    /// The endpoints that failed.
+    pub(super) attempts: Attempts,
+    /// How often it was sent again.
+    pub(super) repeats: u32,
+    /// How many bytes of its body have come.
+    pub(super) body_bytes: u64,
+    /// Whether it asks for a WebSocket.
+    pub(super) is_upgrade: bool,
+    /// Whether a connection to the endpoint has come about.
+    pub(super) is_connected: bool,
+    /// Whether the upstream has begun to answer.
+    pub(super) has_response: bool,
+    /// Why it failed, where that is known better than by pingora's error.
+    pub(super) failure: Option<Failure>,
+}
+
+impl Default for RequestContext {
+    fn default() -> Self {
+        Self {
+            started: Instant::now(),
+            request_id: HeaderValue::from_static(""),
+            matched: None,
+            choice: None,
+            attempts: Attempts::default(),
+            repeats: 0,
+            body_bytes: 0,
+            is_upgrade: false,
+            is_connected: false,
+            has_response: false,
+            failure: None,
+        }
+    }
+}
+
+impl RequestContext {
+    /// A connection to the endpoint has come about.
+    pub(super) fn connected(&mut self) {
+        self.is_connected = true;
+        if let Some(choice) = &self.choice {
+            choice.endpoint.connected();
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What operators can set about proxying, with its defaults.
+
+use std::time::Duration;
+
+use crate::upstream::choose::Patience;
+use crate::upstream::peer::UpstreamTimeouts;
+
+use super::cidr::Cidr;
+
+/// Settings of the proxy; a value is valid by its types.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Peers whose `X-Forwarded-*`, `Forwarded` and `X-Request-Id` are believed. Default: none.
+    pub trusted_proxies: Vec<Cidr>,
+    /// Most bytes of a request's head; more is 431. Default 60 KiB, as Envoy.
+    pub max_header_bytes: usize,
+    /// Most header fields of a request; more is 431. Default 100, as Envoy.
+    pub max_headers: usize,
+    /// Most bytes of a request's body; more is 413. Default: no limit.
+    pub max_request_body: Option<u64>,
+    /// What happens to header fields with `_` in their name. Default: they are dropped.
+    pub underscore_headers: UnderscoreHeaders,
+    /// How long a request waits for an endpoint, and how many may. Default 5 s, 1024.
+    pub patience: Patience,
+    /// Timeouts of upstream connections. Default: connect 5 s as Kourier, idle 30 s, ping 20 s.
+    pub upstream: UpstreamTimeouts,
+    /// How long a request or response may be silent downstream; `None` for ever. Default: none, as Kourier.
+    pub stream_idle: Option<Duration>,
+    /// Whether a line per request is written. Default: yes.
+    pub access_log: bool,
+}
+
+/// What happens to header fields with `_` in their name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnderscoreHeaders {
+    /// They are dropped: `X_Forwarded_For` and `X-Forwarded-For` are the same to CGI-like backends.
+    #[default]
+    Drop,
+    /// They are passed on.
+    Pass,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            trusted_proxies: Vec::new(),
+            max_header_bytes: 60 * 1024,
+            max_headers: 100,
+            max_request_body: None,
+            underscore_headers: UnderscoreHeaders::Drop,
+            patience: Patience { endpoint_wait: Duration::from_secs(5), max_waiting: 1024 },
+            upstream: UpstreamTimeouts {
+                connect: Duration::from_secs(5),
+                idle: Duration::from_secs(30),
+                ping: Duration::from_secs(20),
+                stream_idle: None,
+            },
+            stream_idle: None,
+            access_log: true,
+        }
+    }
+}

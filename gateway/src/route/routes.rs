@@ -1,0 +1,149 @@
+//! The routes of a host: the resource itself, shared with whoever made it, and what a change must not take away.
+
+use std::sync::{Arc, OnceLock};
+
+use xds::resource::{Forward, RouteSet, Split};
+
+use crate::upstream::Cluster;
+
+use super::parsed::ParsedRoute;
+
+/// The routes of one or more hosts. Small until the first request: most services are idle.
+#[derive(Debug, Default)]
+pub struct Routes {
+    set: Arc<RouteSet>,
+    /// For each route, if any has one.
+    last_good: Option<Box<[Option<LastGood>]>>,
+    /// Header names and values as the proxy needs them, made by the first request.
+    parsed: OnceLock<Box<[ParsedRoute]>>,
+}
+
+/// What a route did while its clusters were known, for as long as one of those it names now is not.
+#[derive(Clone, Debug)]
+pub struct LastGood {
+    /// The routes of then; they have no last good ones themselves, so nothing older is held.
+    pub(super) routes: Arc<Routes>,
+    /// Which of them.
+    pub(super) route: usize,
+    /// The clusters of its splits: nothing else may name them any more.
+    pub(super) clusters: Arc<[Option<Arc<Cluster>>]>,
+}
+
+impl Routes {
+    /// The routes of a set. Where `find` doesn't find all clusters of a route, what the route with the same match did
+    /// `before` is kept.
+    pub fn new(set: Arc<RouteSet>, before: Option<&Self>, find: impl Fn(&str) -> Option<Arc<Cluster>>) -> Self {
+        let mut kept: Vec<Option<LastGood>> = Vec::new();
+        for (at, route) in set.routes.iter().enumerate() {
+            if is_served(&route.action, |name| find(name).is_some()) {
+                continue;
+            }
+            if let Some(last) = before.and_then(|before| before.served_like(route, &find)) {
+                kept.resize(set.routes.len(), None);
+                kept[at] = Some(last);
+            }
+        }
+        let last_good = (!kept.is_empty()).then(|| kept.into_boxed_slice());
+        Self { set, last_good, parsed: OnceLock::new() }
+    }
+
+    fn served_like(
+        &self,
+        wanted: &xds::resource::Route,
+        find: impl Fn(&str) -> Option<Arc<Cluster>>,
+    ) -> Option<LastGood> {
+        let same = |old: &xds::resource::Route| old.path == wanted.path && old.headers == wanted.headers;
+        let route = self.set.routes.iter().position(same)?;
+        let action = &self.set.routes[route].action;
+        if !is_served(action, |name| find(name).is_some()) {
+            return self.last_good(route).cloned();
+        }
+        let clusters = action.splits.iter().map(|split| find(split.cluster.as_str())).collect();
+        let routes = Self { set: Arc::clone(&self.set), last_good: None, parsed: OnceLock::new() };
+        Some(LastGood { routes: Arc::new(routes), route, clusters })
+    }
+
+    /// The resource.
+    pub fn set(&self) -> &Arc<RouteSet> {
+        &self.set
+    }
+
+    /// What a route did before, if that is kept.
+    pub fn last_good(&self, route: usize) -> Option<&LastGood> {
+        self.last_good.as_ref()?.get(route)?.as_ref()
+    }
+
+    /// Header names and values of the routes, in their order.
+    pub(super) fn parsed(&self) -> &[ParsedRoute] {
+        self.parsed.get_or_init(|| self.set.routes.iter().map(ParsedRoute::new).collect())
+    }
+
+    /// True when the clusters of every route are `known`, so that nothing from before is kept.
+    pub fn is_served(&self, known: impl Fn(&str) -> bool) -> bool {
+        self.set.routes.iter().all(|route| is_served(&route.action, &known))
+    }
+}
+
+/// True when every cluster that can be picked is `known`.
+pub(super) fn is_served(action: &Forward, known: impl Fn(&str) -> bool) -> bool {
+    action.splits.iter().filter(|split| split.weight > 0).all(|split| known(split.cluster.as_str()))
+}
+
+/// Picks a split by exact weight: `draw(n)` yields a number below `n`. `None` when no weight is above zero.
+pub fn pick_split(splits: &[Split], draw: impl FnOnce(u64) -> u64) -> Option<usize> {
+    if let [only] = splits {
+        return (only.weight > 0).then_some(0);
+    }
+    let sum: u64 = splits.iter().map(|split| u64::from(split.weight)).sum();
+    if sum == 0 {
+        return None;
+    }
+    let mut at = draw(sum);
+    splits.iter().position(|split| {
+        let weight = u64::from(split.weight);
+        let hit = at < weight;
+        at = at.saturating_sub(weight);
+        hit
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xds::resource::ClusterName;
+
+    fn weighted(weights: &[u32]) -> Vec<Split> {
+        let cluster = ClusterName::new(Arc::from("ns/a:80"));
+        let split = |weight: &u32| Split { cluster: cluster.clone(), weight: *weight, set_headers: Vec::new() };
+        weights.iter().map(split).collect()
+    }
+
+    #[test]
+    fn every_draw_falls_to_the_split_whose_share_it_is() {
+        let splits = weighted(&[0, 3, 0, 1]);
+        let picked: Vec<_> = (0..4).map(|at| pick_split(&splits, |_| at)).collect();
+        assert_eq!(picked, [Some(1), Some(1), Some(1), Some(3)]);
+    }
+
+    #[test]
+    fn draws_are_made_from_the_sum_of_the_weights() {
+        let mut sum = 0;
+        pick_split(&weighted(&[7, 0, 5]), |of| {
+            sum = of;
+            0
+        });
+        assert_eq!(sum, 12);
+    }
+
+    #[test]
+    fn weights_of_zero_get_nothing() {
+        assert_eq!(pick_split(&weighted(&[0]), |_| 0), None);
+        assert_eq!(pick_split(&weighted(&[0, 0]), |_| 0), None);
+        assert_eq!(pick_split(&weighted(&[5]), |_| 0), Some(0));
+    }
+
+    #[test]
+    fn the_largest_weights_do_not_overflow() {
+        assert_eq!(pick_split(&weighted(&[u32::MAX, u32::MAX]), |sum| sum - 1), Some(1));
+    }
+}

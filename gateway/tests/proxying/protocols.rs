@@ -1,0 +1,136 @@
+use std::net::SocketAddr;
+
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Bytes;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use xds::resource::{Route, UpstreamProtocol};
+
+use crate::rig::{Gateway, echo, forward, prefix, status};
+
+/// A GET over HTTP/2 with prior knowledge.
+async fn get_h2(address: SocketAddr, authority: &str, te: bool) -> (u16, String) {
+    let stream = TcpStream::connect(address).await.expect("connects");
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("speaks h2");
+    tokio::spawn(connection);
+    let mut request =
+        hyper::Request::get(format!("http://{authority}/path")).body(Empty::<Bytes>::new()).expect("valid");
+    if te {
+        request.headers_mut().insert("te", "trailers".parse().expect("valid"));
+    }
+    let response = sender.send_request(request).await.expect("answered");
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.expect("whole").to_bytes();
+    (status, String::from_utf8_lossy(&body).into_owned())
+}
+
+#[tokio::test]
+async fn http2_with_prior_knowledge_reaches_http1_and_h2c_services() {
+    for (protocol, line) in [(UpstreamProtocol::Http1, "GET /path HTTP/1.1"), (UpstreamProtocol::H2c, "/path HTTP/2.0")]
+    {
+        let mut gateway = Gateway::start();
+        gateway.cluster("ns/a:80", protocol, &[echo("a").await]);
+        gateway.route("shop.test", "ns/a:80");
+        let (status, body) = get_h2(gateway.address, "shop.test:8080", false).await;
+        assert_eq!(status, 200, "{body}");
+        assert!(body.contains(line), "{body}");
+        assert!(body.contains("shop.test:8080"), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn te_trailers_reaches_an_h2c_service() {
+    let mut gateway = Gateway::start();
+    gateway.cluster("ns/a:80", UpstreamProtocol::H2c, &[echo("a").await]);
+    gateway.route("shop.test", "ns/a:80");
+    let (_, body) = get_h2(gateway.address, "shop.test", true).await;
+    assert!(body.contains("te: trailers"), "{body}");
+}
+
+#[tokio::test]
+async fn an_http1_client_reaches_an_h2c_service_and_a_route_may_force_http1() {
+    let mut gateway = Gateway::start();
+    gateway.cluster("ns/a:80", UpstreamProtocol::H2c, &[echo("a").await]);
+    gateway.route("shop.test", "ns/a:80");
+    let mut action = forward(&[("ns/a:80", 1)]);
+    action.force_http1 = true;
+    gateway.route_with("old.test", Route { path: prefix("/"), headers: Vec::new(), action });
+    assert!(gateway.get("shop.test", "/").await.contains("HTTP/2.0"));
+    assert!(gateway.get("old.test", "/").await.contains("GET / HTTP/1.1"));
+}
+
+#[tokio::test]
+async fn a_rewritten_host_is_the_authority_of_an_h2c_request() {
+    let mut gateway = Gateway::start();
+    gateway.cluster("ns/a:80", UpstreamProtocol::H2c, &[echo("a").await]);
+    let mut action = forward(&[("ns/a:80", 1)]);
+    action.rewrite_host = Some("inner.test".into());
+    gateway.route_with("shop.test", Route { path: prefix("/"), headers: Vec::new(), action });
+    let (_, body) = get_h2(gateway.address, "shop.test", false).await;
+    assert!(body.contains("GET http://inner.test/path HTTP/2.0"), "{body}");
+}
+
+#[tokio::test]
+async fn an_http2_request_for_an_unknown_host_is_404() {
+    let gateway = Gateway::start();
+    let (status, body) = get_h2(gateway.address, "nobody.test", false).await;
+    assert_eq!((status, body.as_str()), (404, "no service has this host\n"));
+}
+
+/// Accepts one upgrade and echoes what comes after it.
+async fn websocket_like() -> SocketAddr {
+    let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let address = socket.local_addr().expect("bound");
+    tokio::spawn(async move {
+        let (mut stream, _) = socket.accept().await.expect("accepts");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.expect("a head"));
+        }
+        let head = String::from_utf8_lossy(&head).to_lowercase();
+        assert!(head.contains("upgrade: websocket") && head.contains("connection: upgrade"), "{head}");
+        let answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+        stream.write_all(answer).await.expect("sent");
+        let mut buffer = [0; 64];
+        while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+            stream.write_all(&buffer[..read]).await.expect("sent");
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_websocket_goes_through_in_http1_even_to_an_h2c_service() {
+    for protocol in [UpstreamProtocol::Http1, UpstreamProtocol::H2c] {
+        let mut gateway = Gateway::start();
+        gateway.cluster("ns/a:80", protocol, &[websocket_like().await]);
+        gateway.route("shop.test", "ns/a:80");
+        let mut stream = TcpStream::connect(gateway.address).await.expect("connects");
+        let request = "GET / HTTP/1.1\r\nHost: shop.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.expect("a head"));
+        }
+        assert_eq!(status(&String::from_utf8_lossy(&head)), 101);
+        for message in [b"one", b"two"] {
+            stream.write_all(message).await.expect("sent");
+            let mut echo = [0; 3];
+            stream.read_exact(&mut echo).await.expect("echoed");
+            assert_eq!(&echo, message);
+        }
+    }
+}
+
+#[tokio::test]
+async fn other_upgrades_are_not_passed_on() {
+    let mut gateway = Gateway::start();
+    gateway.cluster("ns/a:80", UpstreamProtocol::Http1, &[echo("a").await]);
+    gateway.route("shop.test", "ns/a:80");
+    let request = "GET / HTTP/1.1\r\nHost: shop.test\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\nConnection: close, Upgrade, HTTP2-Settings\r\n\r\n";
+    let answer = gateway.exchange(request).await;
+    assert_eq!(status(&answer), 200);
+    assert!(!answer.contains("upgrade:") && !answer.contains("http2-settings"), "{answer}");
+}
