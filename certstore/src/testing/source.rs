@@ -117,6 +117,14 @@ impl ScriptedSource {
         self.state().contents.remove(secret);
     }
 
+    /// Forgets all about the Secret, also that it was loaded.
+    pub fn forget(&self, secret: &SecretRef) {
+        let mut state = self.state();
+        state.contents.remove(secret);
+        state.scripts.remove(secret);
+        state.loads.remove(secret);
+    }
+
     /// Answers one load of the Secret with `answer`, after those that were scripted before.
     ///
     /// # Panics
