@@ -6,14 +6,21 @@
 //!                                          └────────────────  tables  ◄── apply ◄── Update (xds) ──┘
 //! ```
 
+mod admin;
+mod app;
 pub mod apply;
+mod check;
 pub mod cli;
+pub mod config;
 pub mod connection;
+mod demo;
 pub mod drain;
+pub mod health;
 pub mod listener;
 pub mod proxy;
 pub mod route;
 pub mod tables;
+mod telemetry;
 pub mod tls;
 pub mod upstream;
 

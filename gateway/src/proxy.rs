@@ -9,7 +9,6 @@
 pub mod access;
 pub mod admit;
 mod callbacks;
-pub mod cidr;
 pub mod context;
 mod figures;
 pub mod forwarded;

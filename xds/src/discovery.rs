@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 
 use crate::object::ObjectEvent;
 use crate::resource::Update;
+use crate::source::dir::DirSource;
 use crate::translate::Translator;
 
 /// Something that yields objects as they change.
@@ -13,6 +14,12 @@ pub trait Source: Send {
     /// The next changes, in batches of bounded size. Waits if there are none. Cancel-safe: an event is either returned
     /// or yielded again.
     fn next(&mut self) -> impl Future<Output = Vec<ObjectEvent>> + Send;
+}
+
+impl Source for DirSource {
+    async fn next(&mut self) -> Vec<ObjectEvent> {
+        Self::next(self).await
+    }
 }
 
 /// Runs until the receiver of `updates` is gone.

@@ -28,3 +28,9 @@ pub mod translate;
 pub use fault::{Fault, Faults};
 pub use object::{ObjectEvent, ObjectKey, ObjectKind, ObjectRef};
 pub use resource::Update;
+
+/// Says what the metrics of this crate mean.
+pub fn describe_metrics() {
+    source::dir::describe_metrics();
+    translate::describe_metrics();
+}

@@ -32,7 +32,7 @@ pub struct Origin<'a> {
 
 /// Whether the word of a peer is believed.
 pub fn is_trusted(settings: &Settings, peer: IpAddr) -> bool {
-    settings.trusted_proxies.iter().any(|range| range.contains(peer))
+    settings.trusted_proxies.iter().any(|range| range.contains(&peer.to_canonical()))
 }
 
 /// Sets `X-Forwarded-For`, `-Proto` and `-Host`. What an untrusted client said about itself is removed.

@@ -5,13 +5,11 @@ use std::time::Duration;
 use crate::upstream::choose::Patience;
 use crate::upstream::peer::UpstreamTimeouts;
 
-use super::cidr::Cidr;
-
 /// Settings of the proxy; a value is valid by its types.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Peers whose `X-Forwarded-*`, `Forwarded` and `X-Request-Id` are believed. Default: none.
-    pub trusted_proxies: Vec<Cidr>,
+    pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Most bytes of a request's head; more is 431. Default 60 KiB, as Envoy.
     pub max_header_bytes: usize,
     /// Most header fields of a request; more is 431. Default 100, as Envoy.

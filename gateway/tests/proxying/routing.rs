@@ -1,7 +1,8 @@
 use std::sync::atomic::Ordering;
 
+use ipnet::IpNet;
 use postern::listener::ListenerName;
-use postern::proxy::{Settings, cidr::Cidr};
+use postern::proxy::Settings;
 use xds::resource::{HeaderMatch, Route, RouteSet, SetHeader, UpstreamProtocol};
 
 use crate::rig::{Gateway, echo, forward, prefix, status, virtual_host};
@@ -131,7 +132,7 @@ async fn what_a_client_says_about_itself_is_replaced_unless_it_is_trusted() {
     assert!(answer.contains("x-forwarded-proto: http\n"), "{answer}");
     assert!(!answer.contains("203.0.113.1"), "{answer}");
 
-    let loopback: Cidr = "127.0.0.0/8".parse().expect("a range");
+    let loopback: IpNet = "127.0.0.0/8".parse().expect("a range");
     let settings = Settings { trusted_proxies: vec![loopback], ..Settings::default() };
     let mut gateway = Gateway::start_with(ListenerName::ExternalHttp, settings);
     gateway.cluster("ns/a:80", UpstreamProtocol::Http1, &[echo("a").await]);

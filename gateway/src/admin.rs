@@ -1,0 +1,38 @@
+//! The listeners that answer for the process itself: metrics and health for the pod network, and administration on
+//! loopback. Both run on a thread of their own, so that they answer while traffic keeps every worker busy.
+
+mod api;
+mod page;
+mod server;
+
+use std::sync::Arc;
+
+use certstore::CertStore;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Notify;
+use xds::Faults;
+
+use crate::config::Effective;
+use crate::health::Health;
+use crate::tables::Tables;
+
+pub(crate) use server::{AdminServer, spawn};
+
+/// What the answers are made of.
+#[derive(Debug)]
+pub(crate) struct Admin {
+    /// Readiness and liveness.
+    pub(crate) health: Health,
+    /// Renders the metrics.
+    pub(crate) metrics: PrometheusHandle,
+    /// The running tables.
+    pub(crate) tables: Tables,
+    /// The certificates.
+    pub(crate) certs: Arc<CertStore>,
+    /// What is wrong with the configuration.
+    pub(crate) faults: Faults,
+    /// The settings in effect.
+    pub(crate) settings: Vec<Effective>,
+    /// Told when an operator asks for a drain.
+    pub(crate) drain: Arc<Notify>,
+}

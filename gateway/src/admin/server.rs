@@ -1,0 +1,127 @@
+//! A small HTTP/1.1 server for the metrics and admin listeners.
+
+use std::convert::Infallible;
+use std::future::ready;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::{Semaphore, watch};
+
+use super::{Admin, api};
+use crate::listener::ListenerName;
+
+/// Connections at the same time on each of the two listeners; more wait in the backlog.
+const MAX_CONNECTIONS: usize = 64;
+
+/// How long a request's header may take.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection may last, keep-alive included.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Wait after a failed accept; failures come in swarms (no file descriptor left).
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// How long histograms may collect samples before they are folded.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// The running server; it ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct AdminServer {
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for AdminServer {
+    fn drop(&mut self) {
+        let _ = self.stop.send(true);
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been printed; there is nothing to add.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Answers on `listeners`, on a thread of its own.
+///
+/// # Errors
+/// When the thread or its runtime cannot be made.
+pub(crate) fn spawn(admin: Arc<Admin>, listeners: Vec<(ListenerName, TcpListener)>) -> io::Result<AdminServer> {
+    let (stop, stopped) = watch::channel(false);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let thread = std::thread::Builder::new()
+        .name("postern-admin".to_owned())
+        .spawn(move || runtime.block_on(serve_all(admin, listeners, stopped)))?;
+    Ok(AdminServer { stop, thread: Some(thread) })
+}
+
+async fn serve_all(admin: Arc<Admin>, listeners: Vec<(ListenerName, TcpListener)>, mut stopped: watch::Receiver<bool>) {
+    for (name, listener) in listeners {
+        tokio::spawn(serve(Arc::clone(&admin), name, listener));
+    }
+    tokio::spawn(upkeep(admin));
+    // An error means that the handle is gone, which asks for the same.
+    let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+async fn upkeep(admin: Arc<Admin>) {
+    let mut tick = tokio::time::interval(UPKEEP);
+    loop {
+        tick.tick().await;
+        admin.metrics.run_upkeep();
+    }
+}
+
+async fn serve(admin: Arc<Admin>, name: ListenerName, listener: TcpListener) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(listener = %name, %error, "cannot serve this listener"),
+    };
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let slot = Arc::clone(&slots).acquire_owned().await.expect("the semaphore is never closed");
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(listener = %name, %error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
+                continue;
+            }
+        };
+        let admin = Arc::clone(&admin);
+        tokio::spawn(async move {
+            let local = stream.local_addr().ok();
+            let service = service_fn(move |request| ready(Ok::<_, Infallible>(answer(&admin, name, local, request))));
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .max_buf_size(16 * 1024)
+                .serve_connection(TokioIo::new(stream), service);
+            // A client that goes away or lasts too long is no news.
+            let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection).await;
+            drop(slot);
+        });
+    }
+}
+
+fn answer(
+    admin: &Admin,
+    name: ListenerName,
+    local: Option<SocketAddr>,
+    request: Request<Incoming>,
+) -> Response<Full<Bytes>> {
+    let (parts, _body) = request.into_parts();
+    match name {
+        ListenerName::Admin => api::administer(admin, local, &parts),
+        _ => api::observe(admin, &parts),
+    }
+}

@@ -1,0 +1,235 @@
+//! The gateway as a whole: the only place where everything meets.
+
+mod descriptors;
+mod drain;
+mod listeners;
+pub(crate) mod secrets;
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use certstore::CertStore;
+use metrics_exporter_prometheus::{BuildError, PrometheusHandle};
+use rustix::process::{Signal, set_parent_process_death_signal};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, mpsc, watch};
+use xds::source::dir::{self, DirSource};
+use xds::translate::{self, Translator};
+use xds::{Faults, Update};
+
+use crate::admin::{Admin, AdminServer};
+use crate::apply::Applier;
+use crate::config::{Config, Effective, SourceConfig};
+use crate::drain::Phase;
+use crate::health::Health;
+use crate::listener::{Admission, BindError};
+use crate::tables::Tables;
+use crate::telemetry;
+use crate::tls::ConfigError;
+
+/// When this variable is set, the process ends when its parent does: for those who run it as a part of themselves.
+pub(crate) const EXIT_WITH_PARENT: &str = "POSTERN_EXIT_WITH_PARENT";
+
+/// Updates that may wait to be applied; more wait in the source, which coalesces them by object.
+const UPDATE_QUEUE: usize = 4;
+
+/// How long the runtime's own tasks may take after the drain.
+const RUNTIME_SHUTDOWN: Duration = Duration::from_secs(1);
+
+/// Why the gateway could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum AppError {
+    /// A listener could not be opened.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The process may not open enough files.
+    #[error(transparent)]
+    Descriptors(#[from] descriptors::TooFewDescriptors),
+    /// The source of objects cannot be read.
+    #[error(transparent)]
+    Source(#[from] dir::OpenError),
+    /// The runtime or a thread could not be made.
+    #[error("cannot start the runtime")]
+    Runtime(#[source] io::Error),
+    /// The metrics recorder could not be installed.
+    #[error("cannot record metrics")]
+    Metrics(#[source] BuildError),
+    /// TLS could not be set up.
+    #[error("cannot set up TLS")]
+    Tls(#[from] ConfigError),
+}
+
+/// An error and its causes, in one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // Writing to a String cannot fail.
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Ends with SIGTERM or SIGINT (Ctrl-C).
+pub(crate) async fn termination() {
+    let wait = |kind| async move {
+        match signal(kind) {
+            Ok(mut signals) => drop(signals.recv().await),
+            Err(error) => {
+                tracing::error!(%error, "cannot listen for signals; only SIGKILL will end this process");
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    tokio::select! {
+        () = wait(SignalKind::terminate()) => {}
+        () = wait(SignalKind::interrupt()) => {}
+    }
+}
+
+/// Runs the gateway until a signal or an operator ends it, drain included.
+pub(crate) fn run(config: Config, settings: Vec<Effective>) -> Result<(), AppError> {
+    if std::env::var_os(EXIT_WITH_PARENT).is_some() {
+        // It fails nowhere on Linux; if it did, the parent's own care would have to do.
+        let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    }
+    let metrics = telemetry::init_metrics().map_err(AppError::Metrics)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.threads)
+        .thread_name("postern")
+        .enable_all()
+        .build()
+        .map_err(AppError::Runtime)?;
+    let result = runtime.block_on(async {
+        tokio::select! {
+            app = App::start(config, settings, metrics) => {
+                app?.run().await;
+                Ok(())
+            }
+            () = termination() => {
+                tracing::info!("asked to end before it was ready");
+                Ok(())
+            }
+        }
+    });
+    runtime.shutdown_timeout(RUNTIME_SHUTDOWN);
+    result
+}
+
+/// The running gateway.
+struct App {
+    config: Config,
+    health: Health,
+    phase: watch::Sender<Phase>,
+    admission: Arc<Admission>,
+    /// Told when an operator asks for a drain.
+    operator: Arc<Notify>,
+    /// Answers for the process until it is dropped.
+    _admin: AdminServer,
+}
+
+impl App {
+    /// Opens the listeners, reads the first complete configuration, and then begins to serve.
+    async fn start(config: Config, settings: Vec<Effective>, metrics: PrometheusHandle) -> Result<Self, AppError> {
+        let began = Instant::now();
+        let limits = listeners::limits(&config, descriptors::fit(config.max_connections)?);
+        let bound = listeners::bind(&config)?;
+        let (source, certs, faults) = open_source(&config)?;
+        let (tables, health, operator) = (Tables::default(), Health::default(), Arc::new(Notify::new()));
+        tokio::spawn(health.clone().beat("traffic"));
+        let admin = Admin {
+            health: health.clone(),
+            metrics,
+            tables: Arc::clone(&tables),
+            certs: Arc::clone(&certs),
+            faults: faults.clone(),
+            settings,
+            drain: Arc::clone(&operator),
+        };
+        let (traffic, admin) = listeners::answer(bound, admin).map_err(AppError::Runtime)?;
+
+        let applier = Applier::new(Arc::clone(&tables), Arc::clone(&certs) as Arc<_>);
+        let version = applier.applied();
+        let translator = Translator::new(translate_options(&config), faults.clone());
+        configured(follow(source, translator, applier, health.clone())).await;
+
+        let (phase, drain) = watch::channel(Phase::Serving);
+        let admission = Admission::new(limits);
+        let shared =
+            listeners::Shared { tables, certs, version, health: health.clone(), admission: Arc::clone(&admission) };
+        listeners::serve(&config, traffic, shared, &drain)?;
+        health.set_configured();
+        tracing::info!(faults = faults.len(), seconds = began.elapsed().as_secs_f64(), "ready");
+        Ok(Self { config, health, phase, admission, operator, _admin: admin })
+    }
+
+    /// Serves until told to end, and drains.
+    async fn run(self) {
+        tokio::select! {
+            () = termination() => tracing::info!("a signal asks to end"),
+            () = self.operator.notified() => {}
+        }
+        self.drain().await;
+    }
+}
+
+/// What is read from, what keeps its certificates, and what is found wrong with it.
+fn open_source(config: &Config) -> Result<(DirSource, Arc<CertStore>, Faults), dir::OpenError> {
+    let SourceConfig::Dir(path) = &config.source;
+    let faults = Faults::default();
+    let source = DirSource::open(path, dir::Options::default(), faults.clone())?;
+    let certs = CertStore::builder(Arc::new(secrets::DirSecrets(source.secrets())))
+        .budget(config.cert_cache.as_u64())
+        .load_concurrency(config.cert_loads)
+        .build();
+    Ok((source, certs, faults))
+}
+
+fn translate_options(config: &Config) -> translate::Options {
+    translate::Options {
+        kingress_class: config.kingress_class.as_str().into(),
+        ingress_controller: config.ingress_controller.as_str().into(),
+        shared_secret_namespaces: config.shared_secret_namespaces.iter().map(|name| name.as_str().into()).collect(),
+        report_unknown_class: true,
+        ..translate::Options::default()
+    }
+}
+
+/// Follows the source for as long as the process lives. The receiver turns true when the first complete snapshot is
+/// applied.
+fn follow(source: DirSource, translator: Translator, applier: Applier, health: Health) -> watch::Receiver<bool> {
+    let (updates, queue) = mpsc::channel(UPDATE_QUEUE);
+    let (complete, is_complete) = watch::channel(false);
+    let reading = tokio::spawn(xds::discovery::run(source, translator, updates));
+    let applying = tokio::spawn(apply(applier, queue, complete));
+    tokio::spawn(async move {
+        // Neither ends while the process lives, but by a panic. What is applied goes on being served; a failed liveness
+        // probe asks for a restart, which begins with a drain.
+        let _ = tokio::join!(reading, applying);
+        tracing::error!("the configuration is no longer followed; this process needs a restart");
+        health.set_broken("configuration");
+    });
+    is_complete
+}
+
+async fn apply(mut applier: Applier, mut queue: mpsc::Receiver<Update>, complete: watch::Sender<bool>) {
+    while let Some(update) = queue.recv().await {
+        let is_complete = update.complete;
+        applier.apply(update);
+        if is_complete {
+            complete.send_replace(true);
+        }
+    }
+}
+
+/// Waits for the first complete snapshot; for ever if it can't come, which the liveness probe ends.
+async fn configured(mut is_complete: watch::Receiver<bool>) {
+    if is_complete.wait_for(|complete| *complete).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,112 @@
+//! Opens the listeners and puts behind each what answers there.
+
+use std::io;
+use std::sync::Arc;
+
+use certstore::CertStore;
+use tokio::sync::watch;
+
+use super::AppError;
+use crate::admin::{self, Admin, AdminServer};
+use crate::config::Config;
+use crate::connection::{self, Service, http_service};
+use crate::drain::DrainWatch;
+use crate::health::Health;
+use crate::listener::{self, Admission, BoundListener, Limits, ListenerName, Policy};
+use crate::proxy::{self, Postern};
+use crate::tables::Tables;
+use crate::tls::{self, Terminator};
+use crate::upstream::choose::Patience;
+
+/// What all traffic listeners share.
+pub(super) struct Shared {
+    pub(super) tables: Tables,
+    pub(super) certs: Arc<CertStore>,
+    /// Follows the version that was applied last.
+    pub(super) version: watch::Receiver<u64>,
+    pub(super) health: Health,
+    pub(super) admission: Arc<Admission>,
+}
+
+/// Opens every listener that is on, and says where.
+pub(super) fn bind(config: &Config) -> Result<Vec<BoundListener>, AppError> {
+    let mut bound = Vec::new();
+    for (name, address) in &config.listen {
+        let listener = listener::bind(*name, *address)?;
+        tracing::info!(listener = %name, address = %listener.local_addr(), "listening");
+        bound.push(listener);
+    }
+    Ok(bound)
+}
+
+/// Starts to answer on the metrics and admin listeners; returns those for traffic.
+pub(super) fn answer(bound: Vec<BoundListener>, admin: Admin) -> io::Result<(Vec<BoundListener>, AdminServer)> {
+    let (traffic, own): (Vec<_>, Vec<_>) = bound.into_iter().partition(|listener| listener.name().is_traffic());
+    let own = own.into_iter().map(|listener| Ok((listener.name(), listener.into_tcp().into_std()?)));
+    let server = admin::spawn(Arc::new(admin), own.collect::<io::Result<_>>()?)?;
+    Ok((traffic, server))
+}
+
+/// How many clients are served at once.
+pub(super) fn limits(config: &Config, max_connections: usize) -> Limits {
+    Limits { max_connections, max_connections_per_source: config.max_connections_per_client, ..Limits::default() }
+}
+
+/// Starts to serve traffic.
+pub(super) fn serve(
+    config: &Config,
+    traffic: Vec<BoundListener>,
+    shared: Shared,
+    drain: &DrainWatch,
+) -> Result<(), tls::ConfigError> {
+    let Shared { tables, certs, version, health, admission } = shared;
+    let settings = connection_settings(config);
+    let ready = Arc::new(move || health.is_ready());
+    let proxy = Postern::new(Arc::clone(&tables), version, proxy_settings(config), ready);
+    let service = Arc::new(Service {
+        http: http_service(proxy, &settings),
+        tls: Arc::new(Terminator::new(tls_settings(config), tables, certs)?),
+        admission,
+        settings,
+    });
+    for listener in traffic {
+        let policy = policy(config, listener.name());
+        tokio::spawn(listener::serve(listener, policy, Arc::clone(&service), drain.clone()));
+    }
+    Ok(())
+}
+
+/// Only the external listeners stand behind a load balancer that speaks the PROXY protocol.
+fn policy(config: &Config, name: ListenerName) -> Policy {
+    let is_external = matches!(name, ListenerName::ExternalHttp | ListenerName::ExternalHttps);
+    Policy { proxy_protocol: config.proxy_protocol && is_external, ..Policy::default() }
+}
+
+fn connection_settings(config: &Config) -> connection::Settings {
+    connection::Settings {
+        header_timeout: config.header_timeout,
+        idle_timeout: config.keepalive_timeout,
+        ..connection::Settings::default()
+    }
+}
+
+fn tls_settings(config: &Config) -> tls::Settings {
+    tls::Settings {
+        min_version: config.min_tls_version,
+        handshake_timeout: config.handshake_timeout,
+        default_certificate: config.default_certificate.clone(),
+        ..tls::Settings::default()
+    }
+}
+
+fn proxy_settings(config: &Config) -> proxy::Settings {
+    let defaults = proxy::Settings::default();
+    let stream_idle = Some(config.stream_idle_timeout).filter(|timeout| !timeout.is_zero());
+    proxy::Settings {
+        trusted_proxies: config.trusted_proxies.clone(),
+        patience: Patience { endpoint_wait: config.endpoint_wait, ..defaults.patience },
+        stream_idle,
+        access_log: config.access_log,
+        ..defaults
+    }
+}

@@ -1,0 +1,92 @@
+//! Configuration: one typed [`Config`], resolved once from flags, environment and a YAML file.
+//!
+//! A setting given on the command line beats the environment (`POSTERN_CERT_CACHE` for `cert-cache`), which beats the
+//! file, which beats the default. Every fault is reported, not the first. A [`Config`] that exists is valid.
+
+mod layers;
+mod resolve;
+mod setting;
+mod value;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use certstore::SecretRef;
+
+use crate::listener::ListenerName;
+use crate::tls::TlsVersion;
+
+pub use layers::{ConfigFault, Effective, Layers, Origin};
+pub use setting::{GATEWAY_SETTINGS, Setting};
+pub(crate) use value::{parse_size, parse_time};
+
+/// The configuration of `postern gateway`.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where objects come from.
+    pub source: SourceConfig,
+    /// The address of each listener that is on.
+    pub listen: BTreeMap<ListenerName, SocketAddr>,
+    /// Bytes that cached certificates may hold.
+    pub cert_cache: bytesize::ByteSize,
+    /// Certificates that are loaded at the same time; more loads wait.
+    pub cert_loads: usize,
+    /// Presented to clients that ask for an unknown server name or for none; none by default.
+    pub default_certificate: Option<SecretRef>,
+    /// The lowest TLS version that is accepted.
+    pub min_tls_version: TlsVersion,
+    /// How long hello, certificate and handshake may take together.
+    pub handshake_timeout: Duration,
+    /// How long a request's header may take from its first byte.
+    pub header_timeout: Duration,
+    /// How long a connection may idle between requests.
+    pub keepalive_timeout: Duration,
+    /// Downstream connections at the same time, in all.
+    pub max_connections: usize,
+    /// Downstream connections at the same time from one address.
+    pub max_connections_per_client: usize,
+    /// Whether the external listeners expect a PROXY protocol header.
+    pub proxy_protocol: bool,
+    /// Peers whose `X-Forwarded-*` headers are believed.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// How long a request waits for an endpoint that can be reached before it is answered with 503.
+    pub endpoint_wait: Duration,
+    /// How long a stream may be without a byte in either direction; zero is no limit.
+    pub stream_idle_timeout: Duration,
+    /// The class of the Knative Ingresses that are ours.
+    pub kingress_class: String,
+    /// The controller name of the `IngressClass` objects that are ours.
+    pub ingress_controller: String,
+    /// Namespaces whose Secrets a Knative Ingress of any namespace may use.
+    pub shared_secret_namespaces: Vec<String>,
+    /// How long connections are still accepted after SIGTERM, while load balancers notice.
+    pub drain_delay: Duration,
+    /// How long a drain may take in all.
+    pub drain_timeout: Duration,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Which log lines are written, as tracing's filter directives.
+    pub log_level: String,
+    /// Whether a line is written for each request.
+    pub access_log: bool,
+    /// Threads that serve traffic.
+    pub threads: usize,
+}
+
+/// Where objects come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceConfig {
+    /// A directory of manifests.
+    Dir(PathBuf),
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}

@@ -1,0 +1,173 @@
+//! Layers: where a setting's value comes from, and the faults that are found on the way.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::setting::Setting;
+
+/// Values by setting, in order of precedence.
+#[derive(Debug, Default)]
+pub struct Layers {
+    layers: Vec<(Origin, BTreeMap<String, Vec<String>>)>,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The command line.
+    Flag,
+    /// An environment variable.
+    Environment,
+    /// The configuration file.
+    File,
+    /// Nobody said anything.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Flag => "flag",
+            Self::Environment => "environment",
+            Self::File => "file",
+            Self::Default => "default",
+        })
+    }
+}
+
+/// The values in effect for a setting, as text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effective {
+    /// The setting's name.
+    pub name: &'static str,
+    /// Its values.
+    pub values: Vec<String>,
+    /// Where they come from.
+    pub origin: Origin,
+}
+
+/// What is wrong with a setting.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {message}")]
+pub struct ConfigFault {
+    /// The flag, variable or key, as the user wrote it.
+    pub place: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+impl Layers {
+    /// Adds what the command line says, by setting.
+    #[must_use]
+    pub fn with_flags(mut self, flags: BTreeMap<String, Vec<String>>) -> Self {
+        self.layers.push((Origin::Flag, flags));
+        self
+    }
+
+    /// Adds what `lookup` knows of the environment variables of `settings`. Empty variables count as absent.
+    #[must_use]
+    pub fn with_environment(mut self, settings: &[Setting], lookup: impl Fn(&str) -> Option<String>) -> Self {
+        let mut values = BTreeMap::new();
+        for setting in settings {
+            let Some(text) = lookup(&setting.variable()).filter(|text| !text.is_empty()) else { continue };
+            let parts = if setting.list { text.split(',').map(|s| s.trim().to_owned()).collect() } else { vec![text] };
+            values.insert(setting.name.to_owned(), parts);
+        }
+        self.layers.push((Origin::Environment, values));
+        self
+    }
+
+    /// Adds what a configuration file says: a YAML mapping from setting to a scalar or a list of scalars (`listen` may
+    /// be a mapping from name to address).
+    ///
+    /// # Errors
+    /// Every key that is unknown or holds something else.
+    pub fn with_file(mut self, settings: &[Setting], text: &str) -> Result<Self, Vec<ConfigFault>> {
+        let file: BTreeMap<String, serde_json::Value> = serde_saphyr::from_str(text).map_err(|error| {
+            vec![ConfigFault {
+                place: "configuration file".to_owned(),
+                message: format!("not a YAML mapping: {error}"),
+            }]
+        })?;
+        let mut values = BTreeMap::new();
+        let mut faults = Vec::new();
+        for (key, value) in file {
+            let result = match settings.iter().find(|setting| setting.name == key) {
+                None => Err(format!("no setting has this name; one of: {}", names(settings))),
+                Some(setting) => scalars(setting, &value),
+            };
+            match result {
+                Ok(texts) => drop(values.insert(key, texts)),
+                Err(message) => faults.push(ConfigFault { place: format!("configuration file: {key}"), message }),
+            }
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        self.layers.push((Origin::File, values));
+        Ok(self)
+    }
+
+    /// The values in effect.
+    pub fn effective(&self, setting: &Setting) -> Effective {
+        for (origin, values) in &self.layers {
+            if let Some(values) = values.get(setting.name) {
+                return Effective { name: setting.name, values: values.clone(), origin: *origin };
+            }
+        }
+        let values = if setting.default.is_empty() { Vec::new() } else { vec![setting.default.to_owned()] };
+        Effective { name: setting.name, values, origin: Origin::Default }
+    }
+
+    /// The values of a setting that adds up over all layers, the weakest first.
+    pub fn accumulated(&self, setting: &Setting) -> Vec<(Origin, String)> {
+        let layers = self.layers.iter().rev();
+        layers
+            .filter_map(|(origin, values)| Some((origin, values.get(setting.name)?)))
+            .flat_map(|(origin, values)| values.iter().map(|value| (*origin, value.clone())))
+            .collect()
+    }
+}
+
+/// How a setting is written in its origin.
+pub(super) fn place(setting: &Setting, origin: Origin) -> String {
+    match origin {
+        Origin::Flag | Origin::Default => format!("--{}", setting.name),
+        Origin::Environment => setting.variable(),
+        Origin::File => format!("configuration file: {}", setting.name),
+    }
+}
+
+fn names(settings: &[Setting]) -> String {
+    settings.iter().map(|setting| setting.name).collect::<Vec<_>>().join(", ")
+}
+
+fn scalars(setting: &Setting, value: &serde_json::Value) -> Result<Vec<String>, String> {
+    use serde_json::Value;
+    match value {
+        Value::Array(items) if setting.list => {
+            items.iter().map(|item| scalar(item).ok_or_else(|| "expected a list of scalars".to_owned())).collect()
+        }
+        Value::Object(map) if setting.list => {
+            let pair = |(name, item): (&String, &Value)| Some(format!("{name}={}", scalar(item)?));
+            map.iter().map(|entry| pair(entry).ok_or_else(|| "expected a mapping to scalars".to_owned())).collect()
+        }
+        other => match scalar(other) {
+            Some(text) => Ok(vec![text]),
+            None if setting.list => Err("expected a scalar or a list of scalars".to_owned()),
+            None => Err("expected a scalar".to_owned()),
+        },
+    }
+}
+
+fn scalar(value: &serde_json::Value) -> Option<String> {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        // YAML 1.1 habits: `on` and `off` may arrive as booleans.
+        Value::Bool(true) => Some("on".to_owned()),
+        Value::Bool(false) => Some("off".to_owned()),
+        _ => None,
+    }
+}

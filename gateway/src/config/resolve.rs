@@ -1,0 +1,305 @@
+//! From layers of text to a valid [`Config`], or to every fault in them.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use certstore::SecretRef;
+
+use super::layers::{ConfigFault, Layers, Origin, place};
+use super::setting::{GATEWAY_SETTINGS, Setting};
+use super::value::{parse_count, parse_range, parse_size, parse_switch, parse_time};
+use super::{Config, LogFormat, SourceConfig};
+use crate::listener::ListenerName;
+use crate::tls::TlsVersion;
+
+impl Config {
+    /// Makes a configuration of what the layers say.
+    ///
+    /// # Errors
+    /// Every fault.
+    pub fn resolve(layers: &Layers) -> Result<Self, Vec<ConfigFault>> {
+        let mut read = Reader { layers, faults: Vec::new() };
+        let source = read.required("source", parse_source);
+        let config = Self {
+            source: source.unwrap_or_else(|| SourceConfig::Dir(".".into())),
+            listen: read.listen(),
+            cert_cache: read.value("cert-cache", parse_size),
+            cert_loads: read.value("cert-loads", parse_count),
+            default_certificate: read.optional("default-certificate", parse_secret_ref),
+            min_tls_version: read.value("min-tls-version", parse_tls_version),
+            handshake_timeout: read.value("handshake-timeout", parse_time),
+            header_timeout: read.value("header-timeout", parse_time),
+            keepalive_timeout: read.value("keepalive-timeout", parse_time),
+            max_connections: read.value("max-connections", parse_count),
+            max_connections_per_client: read.value("max-connections-per-client", parse_count),
+            proxy_protocol: read.value("proxy-protocol", parse_switch),
+            trusted_proxies: read.list("trusted-proxies", parse_range),
+            endpoint_wait: read.value("endpoint-wait", parse_time),
+            stream_idle_timeout: read.value("stream-idle-timeout", parse_time),
+            kingress_class: read.value("kingress-class", parse_word),
+            ingress_controller: read.value("ingress-controller", parse_word),
+            shared_secret_namespaces: read.list("shared-secret-namespaces", parse_word),
+            drain_delay: read.value("drain-delay", parse_time),
+            drain_timeout: read.value("drain-timeout", parse_time),
+            log_format: read.value("log-format", parse_log_format),
+            log_level: read.value("log-level", parse_log_level),
+            access_log: read.value("access-log", parse_switch),
+            threads: read.optional("threads", parse_count).unwrap_or_else(processors),
+        };
+        read.check_timeouts(&config);
+        if read.faults.is_empty() { Ok(config) } else { Err(read.faults) }
+    }
+}
+
+struct Reader<'a> {
+    layers: &'a Layers,
+    faults: Vec<ConfigFault>,
+}
+
+fn setting(name: &str) -> &'static Setting {
+    GATEWAY_SETTINGS.iter().find(|setting| setting.name == name).expect("every setting that is read is in the table")
+}
+
+impl Reader<'_> {
+    fn fault(&mut self, setting: &Setting, origin: Origin, message: String) {
+        self.faults.push(ConfigFault { place: place(setting, origin), message });
+    }
+
+    fn optional<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let setting = setting(name);
+        let effective = self.layers.effective(setting);
+        match parse(effective.values.last()?) {
+            Ok(value) => Some(value),
+            Err(message) => {
+                self.fault(setting, effective.origin, message);
+                // The default is valid: reading on finds the other faults, and this one is said already.
+                parse(setting.default).ok()
+            }
+        }
+    }
+
+    fn required<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let setting = setting(name);
+        if self.layers.effective(setting).values.is_empty() {
+            let message = format!("is required, as {} (or {})", setting.value_name, setting.variable());
+            self.fault(setting, Origin::Flag, message);
+        }
+        self.optional(name, parse)
+    }
+
+    fn value<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> T {
+        self.optional(name, parse).expect("the table holds a valid default for every setting that is read so")
+    }
+
+    fn list<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+        let setting = setting(name);
+        let effective = self.layers.effective(setting);
+        let mut values = Vec::new();
+        for text in effective.values.iter().filter(|text| !text.is_empty()) {
+            match parse(text) {
+                Ok(value) => values.push(value),
+                Err(message) => self.fault(setting, effective.origin, message),
+            }
+        }
+        values
+    }
+
+    /// Listeners add up: each layer changes only those that it names.
+    fn listen(&mut self) -> BTreeMap<ListenerName, SocketAddr> {
+        let setting = setting("listen");
+        let mut listen: BTreeMap<_, _> =
+            ListenerName::ALL.into_iter().map(|name| (name, default_address(name))).collect();
+        for (origin, text) in self.layers.accumulated(setting) {
+            match parse_listen(&text) {
+                Ok((name, Some(address))) => drop(listen.insert(name, address)),
+                Ok((name, None)) => drop(listen.remove(&name)),
+                Err(message) => self.fault(setting, origin, message),
+            }
+        }
+        listen
+    }
+
+    fn check_timeouts(&mut self, config: &Config) {
+        if config.drain_delay > config.drain_timeout {
+            let message = format!(
+                "{:?} is longer than drain-timeout, which is {:?} and includes it",
+                config.drain_delay, config.drain_timeout
+            );
+            let setting = setting("drain-delay");
+            self.fault(setting, self.layers.effective(setting).origin, message);
+        }
+    }
+}
+
+fn default_address(name: ListenerName) -> SocketAddr {
+    let ip = if name == ListenerName::Admin { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
+    SocketAddr::new(IpAddr::V4(ip), name.default_port())
+}
+
+fn parse_source(text: &str) -> Result<SourceConfig, String> {
+    match text.split_once(':') {
+        Some(("dir", path)) if !path.is_empty() => Ok(SourceConfig::Dir(path.into())),
+        _ => Err(format!("{text:?} is not a source; write dir:PATH for a directory of manifests")),
+    }
+}
+
+fn parse_listen(text: &str) -> Result<(ListenerName, Option<SocketAddr>), String> {
+    let (name, address) =
+        text.split_once('=').ok_or_else(|| format!("{text:?} is neither NAME=ADDRESS:PORT nor NAME=off"))?;
+    let name: ListenerName = name.trim().parse().map_err(|error| format!("{error}"))?;
+    if address.trim() == "off" {
+        return Ok((name, None));
+    }
+    let address: SocketAddr = address.trim().parse().map_err(|_| {
+        format!("{address:?} is not an address; write {name}=0.0.0.0:{port} or {name}=off", port = name.default_port())
+    })?;
+    if name == ListenerName::Admin && !address.ip().is_loopback() {
+        return Err(format!("admin can only listen on a loopback address such as 127.0.0.1, not on {}", address.ip()));
+    }
+    Ok((name, Some(address)))
+}
+
+fn parse_secret_ref(text: &str) -> Result<SecretRef, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok(SecretRef::new(namespace, name))
+        }
+        _ => Err(format!("{text:?} is not a Secret; write NAMESPACE/NAME")),
+    }
+}
+
+fn parse_tls_version(text: &str) -> Result<TlsVersion, String> {
+    match text {
+        "1.2" => Ok(TlsVersion::Tls12),
+        "1.3" => Ok(TlsVersion::Tls13),
+        _ => Err(format!("{text:?} is not a TLS version that is offered; write 1.2 or 1.3")),
+    }
+}
+
+fn parse_log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(format!("{text:?} is not a log format; write text or json")),
+    }
+}
+
+fn parse_log_level(text: &str) -> Result<String, String> {
+    match tracing_subscriber::EnvFilter::try_new(text) {
+        Ok(_) if !text.is_empty() => Ok(text.to_owned()),
+        _ => Err(format!("{text:?} is not a log level; write error, warn, info, debug or trace")),
+    }
+}
+
+fn parse_word(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains(char::is_whitespace) {
+        return Err(format!("{text:?} is not a name"));
+    }
+    Ok(text.to_owned())
+}
+
+/// As many as the processors that the process may use (the cgroup's quota included).
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags(pairs: &[(&str, &str)]) -> BTreeMap<String, Vec<String>> {
+        let mut flags: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (name, value) in pairs {
+            flags.entry((*name).to_owned()).or_default().push((*value).to_owned());
+        }
+        flags
+    }
+
+    fn resolve(pairs: &[(&str, &str)]) -> Result<Config, Vec<ConfigFault>> {
+        Config::resolve(&Layers::default().with_flags(flags(pairs)))
+    }
+
+    #[test]
+    fn every_default_in_the_table_is_valid() {
+        let config = resolve(&[("source", "dir:/manifests")]).expect("defaults are valid");
+        assert_eq!(config.listen.len(), ListenerName::ALL.len());
+        assert_eq!(config.listen[&ListenerName::Admin], "127.0.0.1:9901".parse().expect("an address"));
+    }
+
+    #[test]
+    fn all_faults_are_reported_each_with_its_flag() {
+        let faults = resolve(&[("cert-cache", "big"), ("listen", "front=1"), ("drain-timeout", "soon")]).unwrap_err();
+        let places: Vec<_> = faults.iter().map(|fault| fault.place.as_str()).collect();
+        assert_eq!(places, ["--source", "--listen", "--cert-cache", "--drain-timeout"]);
+    }
+
+    #[test]
+    fn a_flag_beats_the_environment_which_beats_the_file() {
+        let environment = |name: &str| match name {
+            "POSTERN_CERT_CACHE" => Some("2MiB".to_owned()),
+            "POSTERN_CERT_LOADS" => Some("2".to_owned()),
+            _ => None,
+        };
+        let file = "source: dir:/m\ncert-cache: 3MiB\ncert-loads: 3\nthreads: 3\naccess-log: off\n";
+        let layers = Layers::default()
+            .with_flags(flags(&[("cert-cache", "1MiB")]))
+            .with_environment(GATEWAY_SETTINGS, environment)
+            .with_file(GATEWAY_SETTINGS, file)
+            .expect("the file is valid");
+        let config = Config::resolve(&layers).expect("the configuration is valid");
+        assert_eq!(config.cert_cache.as_u64(), 1 << 20);
+        assert_eq!((config.cert_loads, config.threads, config.access_log), (2, 3, false));
+    }
+
+    #[test]
+    fn listeners_of_several_layers_add_up() {
+        let environment = |name: &str| (name == "POSTERN_LISTEN").then(|| "metrics=off, admin=127.0.0.1:1".to_owned());
+        let layers = Layers::default()
+            .with_flags(flags(&[("source", "dir:/m"), ("listen", "admin=[::1]:2"), ("listen", "probe-http=off")]))
+            .with_environment(GATEWAY_SETTINGS, environment);
+        let listen = Config::resolve(&layers).expect("the configuration is valid").listen;
+        assert_eq!(listen.get(&ListenerName::Admin), Some(&"[::1]:2".parse().expect("an address")));
+        assert_eq!((listen.get(&ListenerName::Metrics), listen.get(&ListenerName::ProbeHttp)), (None, None));
+        assert!(listen.contains_key(&ListenerName::ExternalHttps));
+    }
+
+    #[test]
+    fn the_file_may_write_listeners_as_a_mapping() {
+        let file = "source: dir:/m\nlisten:\n  metrics: off\n  external-http: 127.0.0.1:80\n";
+        let layers = Layers::default().with_file(GATEWAY_SETTINGS, file).expect("the file is valid");
+        let listen = Config::resolve(&layers).expect("the configuration is valid").listen;
+        assert_eq!(listen.get(&ListenerName::Metrics), None);
+        assert_eq!(listen[&ListenerName::ExternalHttp].port(), 80);
+    }
+
+    #[test]
+    fn an_unknown_key_in_the_file_is_named() {
+        let faults = Layers::default().with_file(GATEWAY_SETTINGS, "cert-cash: 1MiB\n").unwrap_err();
+        assert_eq!(faults[0].place, "configuration file: cert-cash");
+        assert!(faults[0].message.contains("cert-cache"), "{}", faults[0].message);
+    }
+
+    #[test]
+    fn admin_refuses_an_address_that_others_can_reach() {
+        let faults = resolve(&[("source", "dir:/m"), ("listen", "admin=0.0.0.0:9901")]).unwrap_err();
+        assert!(faults[0].message.contains("loopback"), "{}", faults[0].message);
+    }
+
+    #[test]
+    fn a_drain_delay_beyond_the_deadline_is_refused() {
+        let faults = resolve(&[("source", "dir:/m"), ("drain-timeout", "1s")]).unwrap_err();
+        assert_eq!(faults[0].place, "--drain-delay");
+    }
+
+    #[test]
+    fn the_annotated_file_in_deploy_says_the_defaults() {
+        let text = include_str!("../../../deploy/postern.yaml");
+        let layers = Layers::default().with_file(GATEWAY_SETTINGS, text).expect("the file is valid");
+        let written = Config::resolve(&layers).expect("the file is a valid configuration");
+        let default = resolve(&[("source", "dir:/etc/postern/manifests")]).expect("defaults are valid");
+        assert_eq!(format!("{written:?}"), format!("{default:?}"));
+        for setting in GATEWAY_SETTINGS {
+            assert!(text.contains(&format!("{}:", setting.name)), "{} is missing", setting.name);
+        }
+    }
+}

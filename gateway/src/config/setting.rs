@@ -1,0 +1,112 @@
+//! The settings of `postern gateway`, in one table: flags, environment, file and help are made from it.
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// The flag without its dashes, and the key in the file.
+    pub name: &'static str,
+    /// What stands for the value in the help.
+    pub value_name: &'static str,
+    /// What it does.
+    pub help: &'static str,
+    /// The default as the user would write it; empty if there is none.
+    pub default: &'static str,
+    /// Whether it can be given several times (in the environment: separated by commas; in the file: a list).
+    pub list: bool,
+}
+
+impl Setting {
+    /// The environment variable: `POSTERN_` and the name in capitals.
+    pub fn variable(&self) -> String {
+        format!("POSTERN_{}", self.name.to_uppercase().replace('-', "_"))
+    }
+}
+
+const fn one(name: &'static str, value_name: &'static str, default: &'static str, help: &'static str) -> Setting {
+    Setting { name, value_name, help, default, list: false }
+}
+
+const fn list(name: &'static str, value_name: &'static str, default: &'static str, help: &'static str) -> Setting {
+    Setting { name, value_name, help, default, list: true }
+}
+
+/// All settings of `postern gateway`.
+pub const GATEWAY_SETTINGS: &[Setting] = &[
+    one("source", "dir:PATH", "", "Where objects come from: a directory of manifests"),
+    list(
+        "listen",
+        "NAME=ADDR|NAME=off",
+        "",
+        "Address of a listener, or `off`. Names: external-http (8080), external-https (8443), internal-http (8081), \
+         internal-https (8444), probe-http (8090), probe-https (9443), metrics (9000), admin (9901, loopback only)",
+    ),
+    // A twentieth of the 800 MiB that Kourier's gateway is given; room for about 9,000 ECDSA certificates.
+    one("cert-cache", "SIZE", "32MiB", "Memory that cached certificates may hold"),
+    one("cert-loads", "COUNT", "64", "Certificates that are loaded at the same time"),
+    one(
+        "default-certificate",
+        "NAMESPACE/NAME",
+        "",
+        "Secret to present when a client asks for an unknown server name or for none; without it such clients are refused",
+    ),
+    one("min-tls-version", "1.2|1.3", "1.2", "Lowest TLS version that is accepted"),
+    one("handshake-timeout", "TIME", "10s", "How long hello, certificate and handshake may take together"),
+    one("header-timeout", "TIME", "10s", "How long a request's header may take from its first byte"),
+    one("keepalive-timeout", "TIME", "60s", "How long a connection may idle between requests"),
+    one("max-connections", "COUNT", "20000", "Downstream connections at the same time"),
+    one(
+        "max-connections-per-client",
+        "COUNT",
+        "10000",
+        "Downstream connections at the same time from one address; a load balancer in front is one address",
+    ),
+    one("proxy-protocol", "on|off", "off", "Whether the external listeners require a PROXY protocol header (v1 or v2)"),
+    list(
+        "trusted-proxies",
+        "CIDR",
+        "",
+        "Peers whose X-Forwarded-For, -Proto and -Host are kept and appended to; those of others are replaced",
+    ),
+    one(
+        "endpoint-wait",
+        "TIME",
+        "5s",
+        "How long a request waits for an endpoint that can be reached before it is answered with 503",
+    ),
+    one("stream-idle-timeout", "TIME", "0s", "How long an upstream may stay silent within a request; 0s is no limit"),
+    one(
+        "kingress-class",
+        "CLASS",
+        "postern.ingress.networking.knative.dev",
+        "Class of the Knative Ingresses that are served (annotation networking.knative.dev/ingress.class)",
+    ),
+    one(
+        "ingress-controller",
+        "NAME",
+        "postern.dev/ingress-controller",
+        "Controller name of the IngressClasses that are served; the class name `postern` always is",
+    ),
+    list(
+        "shared-secret-namespaces",
+        "NAMESPACE",
+        "knative-serving",
+        "Namespaces whose Secrets a Knative Ingress of any namespace may use",
+    ),
+    one(
+        "drain-delay",
+        "TIME",
+        "5s",
+        "How long connections are still accepted after SIGTERM, while load balancers notice",
+    ),
+    // Below Kubernetes' default terminationGracePeriodSeconds of 30.
+    one("drain-timeout", "TIME", "25s", "How long a drain may take in all, the delay included"),
+    one("log-format", "text|json", "text", "How log lines look"),
+    one(
+        "log-level",
+        "LEVEL",
+        "info",
+        "Which log lines are written: error, warn, info, debug, trace, or tracing directives",
+    ),
+    one("access-log", "on|off", "on", "Whether a line is written to standard output for each request"),
+    one("threads", "COUNT", "", "Threads that serve traffic; by default as many as there are processors"),
+];

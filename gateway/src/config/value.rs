@@ -1,0 +1,85 @@
+//! How the values of settings are written.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use ipnet::IpNet;
+use jiff::SignedDuration;
+
+/// Reads a size like `128KiB`, `32Mi` or `1GiB`; never zero.
+pub(crate) fn parse_size(text: &str) -> Result<ByteSize, String> {
+    match text.parse() {
+        Ok(size) if size > ByteSize::b(0) => Ok(size),
+        _ => Err(format!("{text:?} is not a size; write it like 128KiB, 32MiB or 1GiB, above zero")),
+    }
+}
+
+/// Reads a time like `500ms`, `5s` or `2m`.
+pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
+    let expected = || format!("{text:?} is not a time; write it like 500ms, 5s or 2m");
+    let time: SignedDuration = text.parse().map_err(|_| expected())?;
+    Duration::try_from(time).map_err(|_| expected())
+}
+
+/// Reads an address range like `10.0.0.0/8`; a bare address stands for itself.
+pub(super) fn parse_range(text: &str) -> Result<IpNet, String> {
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    text.parse()
+        .or_else(|_| address())
+        .map_err(|_| format!("{text:?} is not an address range; write it like 10.0.0.0/8 or 2001:db8::/32"))
+}
+
+/// Reads `on` or `off`.
+pub(super) fn parse_switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" | "true" => Ok(true),
+        "off" | "false" => Ok(false),
+        _ => Err(format!("{text:?} is neither on nor off")),
+    }
+}
+
+/// Reads a whole number of at least 1.
+pub(super) fn parse_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err(format!("{text:?} is not a whole number above zero")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_in_the_spellings_of_kubernetes_and_of_people() {
+        for (text, bytes) in [("1", 1), ("128KiB", 131_072), ("32Mi", 33_554_432), ("1GiB", 1_073_741_824)] {
+            assert_eq!(parse_size(text), Ok(ByteSize::b(bytes)), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_that_mean_nothing_are_refused() {
+        for text in ["", "0", "-1", "12XB", "MiB"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_bare_address_is_a_range_of_one() {
+        assert_eq!(parse_range("10.1.2.3"), "10.1.2.3/32".parse().map_err(|_| String::new()));
+        for text in ["10.0.0.0/33", "fe80::/129", "ten", "10.0.0.0/", ""] {
+            assert!(parse_range(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_are_read_with_their_unit() {
+        assert_eq!(parse_time("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_time("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(parse_time("0s"), Ok(Duration::ZERO));
+        for text in ["5", "s", "-1s", ""] {
+            assert!(parse_time(text).is_err(), "{text}");
+        }
+    }
+}

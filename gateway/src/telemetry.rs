@@ -1,0 +1,64 @@
+//! Logs and metrics of the process.
+
+use std::io::IsTerminal;
+
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::LogFormat;
+
+/// From 100 µs, where a resumed handshake ends, to 60 s, each about 2.5 times the one before.
+const SECONDS: [f64; 15] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 60.0];
+
+/// Sends log lines of this process to standard error. The second call of a process does nothing.
+///
+/// `level` holds tracing's filter directives; what it does not understand is left out.
+pub(crate) fn init_logs(format: LogFormat, level: &str) {
+    let registry = tracing_subscriber::registry().with(EnvFilter::new(quiet(level)));
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // It fails only where a subscriber is installed already, as a test may have done.
+    let _ = match format {
+        LogFormat::Text => {
+            registry.with(layer.with_ansi(std::io::stderr().is_terminal()).with_target(false)).try_init()
+        }
+        LogFormat::Json => registry.with(layer.json().flatten_event(true).with_current_span(false)).try_init(),
+    };
+}
+
+/// pingora logs what clients and endpoints do wrong; that is counted and answered by us, so it is heard only on demand.
+fn quiet(level: &str) -> String {
+    format!("{level},pingora_core=off,pingora_proxy=off,pingora_pool=off,pingora_runtime=off,{}", explicit(level))
+}
+
+/// Directives for single targets win over the quieting ones.
+fn explicit(level: &str) -> String {
+    level.split(',').filter(|directive| directive.contains('=')).collect::<Vec<_>>().join(",")
+}
+
+/// Records metrics of this process for Prometheus.
+///
+/// # Errors
+/// When a recorder is installed already.
+pub(crate) fn init_metrics() -> Result<PrometheusHandle, BuildError> {
+    let recorder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+        .install_recorder()?;
+    describe();
+    metrics::describe_gauge!("postern_build_info", "Always 1; the label says which version runs");
+    metrics::gauge!("postern_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    Ok(recorder)
+}
+
+/// What each part says about its metrics.
+fn describe() {
+    certstore::describe_metrics();
+    xds::describe_metrics();
+    crate::apply::describe_metrics();
+    crate::connection::describe_metrics();
+    crate::listener::describe_metrics();
+    crate::proxy::describe_metrics();
+    crate::tls::describe_metrics();
+}
