@@ -30,6 +30,7 @@ mod pending;
 mod pool;
 mod problem;
 mod references;
+mod routes;
 mod secrets;
 mod service;
 mod slice;

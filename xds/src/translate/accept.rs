@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
@@ -106,7 +106,7 @@ impl Translator {
         let limit = self.options.limits.routes_per_host;
         let heirs = self.state.younger_rivals(id);
         self.state.set_effect(id, false, limit, &mut self.pending);
-        self.replace_claims(id, Box::default(), Box::default());
+        self.replace_claims(id, Box::default(), Box::default(), Box::default());
         if let Some(part) = self.state.objects.get(id).and_then(|record| record.ingress.as_ref()) {
             self.classes.leave(part.class.as_ref(), id);
         }
@@ -127,10 +127,8 @@ impl Translator {
     fn draft(&mut self, problems: &mut Problems, draft: impl FnOnce(&mut Drafting<'_>) -> Draft) -> Draft {
         let shared = Shared {
             texts: &mut self.texts,
-            backends: &self.state.backends,
             objects: &self.state.objects,
             secrets: &self.state.secrets,
-            fresh: HashSet::new(),
             bound: HashMap::new(),
         };
         draft(&mut Drafting { options: &self.options, shared, problems })
@@ -146,6 +144,7 @@ impl Translator {
             namespace: Arc::clone(&key.object.namespace),
             name: Box::from(&*key.object.name),
             created: i64::MAX,
+            routes: Box::default(),
             claims: Box::default(),
             tls: Box::default(),
             ingress: ingress.map(Box::new),

@@ -1,22 +1,19 @@
 //! What an object contributes, put on record in place of what it contributed before.
 
-use std::sync::Arc;
-
 use hashbrown::HashSet;
 
 use super::Translator;
 use super::classes::Standing;
 use super::draft::{Claim, Draft};
-use super::effect::State;
 use super::objects::TlsClaim;
+use super::routes::PackedRoutes;
 use super::users::IngressId;
 use crate::fault::{Fault, Finder};
-use crate::resource::RouteSet;
 
 impl Translator {
     /// Replaces what an object contributes, and settles anew who has which host.
     pub(super) fn contribute(&mut self, id: IngressId, draft: Draft) {
-        let claims = share_routes(&self.state, id, draft.claims);
+        let (routes, claims) = (draft.routes.into_boxed_slice(), draft.claims.into_boxed_slice());
         let tls = draft.tls.iter().map(|tls| TlsClaim {
             sni: tls.sni.clone(),
             secret: self.state.secrets.add_user(&tls.secret, id),
@@ -24,14 +21,15 @@ impl Translator {
         });
         let tls: Box<[_]> = tls.collect();
         let Some(record) = self.state.objects.get(id) else { return };
-        if record.claims == claims && record.tls == tls && record.created == draft.created {
+        let created = record.created == draft.created;
+        if created && record.routes == routes && record.claims == claims && record.tls == tls {
             return;
         }
         let limit = self.options.limits.routes_per_host;
         let (was_in_effect, is_kingress) = (record.in_effect, record.is_kingress());
         let mut undecided = self.state.younger_rivals(id);
         self.state.set_effect(id, false, limit, &mut self.pending);
-        self.replace_claims(id, claims, tls);
+        self.replace_claims(id, routes, claims, tls);
         if let Some(record) = self.state.objects.get_mut(id) {
             record.created = draft.created;
         }
@@ -46,9 +44,16 @@ impl Translator {
     }
 
     /// Puts claims on record while the object is not in effect.
-    pub(super) fn replace_claims(&mut self, id: IngressId, claims: Box<[Claim]>, tls: Box<[TlsClaim]>) {
+    pub(super) fn replace_claims(
+        &mut self,
+        id: IngressId,
+        routes: Box<[PackedRoutes]>,
+        claims: Box<[Claim]>,
+        tls: Box<[TlsClaim]>,
+    ) {
         let keeps: HashSet<_> = tls.iter().map(|claim| claim.secret).collect();
-        for dropped in self.state.objects.set(id, claims, tls).iter().filter(|claim| !keeps.contains(&claim.secret)) {
+        let before = self.state.objects.set(id, routes, claims, tls);
+        for dropped in before.iter().filter(|claim| !keeps.contains(&claim.secret)) {
             self.state.secrets.remove_user(dropped.secret, id);
         }
     }
@@ -78,25 +83,4 @@ impl Translator {
             self.state.settle(rivals, limit, &mut self.pending);
         }
     }
-}
-
-/// Claims with the routes that are on record where they are equal, so that they stay shared with what has been sent.
-fn share_routes(state: &State, id: IngressId, mut claims: Vec<Claim>) -> Box<[Claim]> {
-    let mut last: Option<(Arc<RouteSet>, Arc<RouteSet>)> = None;
-    for claim in &mut claims {
-        if let Some((new, known)) = &last
-            && Arc::ptr_eq(new, &claim.serves.routes)
-        {
-            claim.serves.routes = Arc::clone(known);
-            continue;
-        }
-        let mut on_record = state.objects.host_claims(claim.host.as_str()).filter(|(owner, ..)| *owner == id);
-        if let Some((.., known)) = on_record.next()
-            && known.serves.routes == claim.serves.routes
-        {
-            last = Some((Arc::clone(&claim.serves.routes), Arc::clone(&known.serves.routes)));
-            claim.serves.routes = Arc::clone(&known.serves.routes);
-        }
-    }
-    claims.into_boxed_slice()
 }

@@ -3,23 +3,25 @@
 use std::fmt;
 use std::sync::Arc;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::Options;
-use super::backends::Backends;
 use super::host;
 use super::objects::Objects;
 use super::pool::Pool;
 use super::problem::Problems;
+use super::routes::PackedRoutes;
 use super::secrets::Secrets;
 use crate::object::ObjectRef;
-use crate::resource::{ClusterName, HostPattern, VirtualHost, Visibility};
+use crate::resource::{ClusterName, HostPattern, Visibility, WildcardDepth};
 
 /// What an Ingress or KIngress contributes, if nothing stands in its way.
 #[derive(Debug)]
 pub(super) struct Draft {
     pub(super) created: i64,
+    /// The routes that claims refer to by their place.
+    pub(super) routes: Vec<PackedRoutes>,
     pub(super) claims: Vec<Claim>,
     pub(super) tls: Vec<DraftTls>,
 }
@@ -28,7 +30,11 @@ pub(super) struct Draft {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Claim {
     pub(super) host: HostPattern,
-    pub(super) serves: VirtualHost,
+    /// Place of its routes among those of the object.
+    pub(super) routes: u32,
+    pub(super) visibility: Visibility,
+    pub(super) wildcard_depth: WildcardDepth,
+    pub(super) redirect_to_https: bool,
 }
 
 /// A server name that an object binds to a Secret.
@@ -99,32 +105,17 @@ impl Drafting<'_> {
         }
     }
 
-    /// The name of the cluster behind a Service's port.
-    pub(super) fn cluster(
-        &mut self,
-        namespace: &str,
-        service: &str,
-        port: &PortRef<'_>,
-    ) -> Result<ClusterName, PortError> {
-        if !host::is_object_name(service) {
-            return Err(PortError::Service { service: service.to_owned() });
-        }
-        Ok(self.shared.cluster(&format!("{namespace}/{service}:{port}")))
-    }
-
     /// Holds the object against the bounds on hosts and routes.
-    pub(super) fn check_sizes(&mut self, claims: &[Claim]) {
+    pub(super) fn check_sizes(&mut self, hosts: usize, routes: usize) {
         let limits = self.options.limits;
-        if claims.len() > limits.hosts_per_object {
-            let (has, may) = (claims.len(), limits.hosts_per_object);
-            self.problems
-                .error("spec.rules", format_args!("{has} hosts are more than the {may} that one object may have"));
-        }
-        let longest = claims.iter().max_by_key(|claim| claim.serves.routes.routes.len());
-        if let Some(claim) = longest.filter(|claim| claim.serves.routes.routes.len() > limits.routes_per_host) {
-            let (host, has, may) = (claim.host.as_str(), claim.serves.routes.routes.len(), limits.routes_per_host);
-            let message = format_args!("host {host:?} has {has} paths, more than the {may} that one host may have");
-            self.problems.error("spec.rules", message);
+        for (what, has, may) in [
+            ("hosts in the object", hosts, limits.hosts_per_object),
+            ("paths of one host", routes, limits.routes_per_host),
+        ] {
+            if has > may {
+                self.problems
+                    .error("spec.rules", format_args!("{has} {what} are more than the {may} that there may be"));
+            }
         }
     }
 }
@@ -132,11 +123,8 @@ impl Drafting<'_> {
 /// Texts that other resources hold already, so that equal ones are held once.
 pub(super) struct Shared<'a> {
     pub(super) texts: &'a mut Pool<str>,
-    pub(super) backends: &'a Backends,
     pub(super) objects: &'a Objects,
     pub(super) secrets: &'a Secrets,
-    /// What this object is the first to name.
-    pub(super) fresh: HashSet<Arc<str>>,
     /// What this object has bound.
     pub(super) bound: HashMap<HostPattern, ObjectRef>,
 }
@@ -145,22 +133,13 @@ impl Shared<'_> {
     /// A folded host as a pattern.
     pub(super) fn host(&mut self, folded: &str) -> HostPattern {
         let known = self.objects.known_host(folded).cloned();
-        known.unwrap_or_else(|| HostPattern::new(self.fresh(folded)))
+        known.unwrap_or_else(|| HostPattern::new(Arc::from(folded)))
     }
 
     /// The reference to a Secret.
     pub(super) fn secret(&mut self, namespace: &str, name: &str) -> ObjectRef {
         let known = self.secrets.known(namespace, name).cloned();
         known.unwrap_or_else(|| ObjectRef { namespace: self.texts.share(namespace), name: Arc::from(name) })
-    }
-
-    fn cluster(&mut self, name: &str) -> ClusterName {
-        let known = self.backends.known_cluster(name).cloned();
-        known.unwrap_or_else(|| ClusterName::new(self.fresh(name)))
-    }
-
-    fn fresh(&mut self, text: &str) -> Arc<str> {
-        Arc::clone(self.fresh.get_or_insert_with(text, |text| Arc::from(text)))
     }
 }
 
@@ -169,6 +148,14 @@ impl Shared<'_> {
 pub(super) enum PortRef<'a> {
     Number(u16),
     Name(&'a str),
+}
+
+/// The name of the cluster behind a Service's port.
+pub(super) fn cluster(namespace: &str, service: &str, port: PortRef<'_>) -> Result<ClusterName, PortError> {
+    if !host::is_object_name(service) {
+        return Err(PortError::Service { service: service.to_owned() });
+    }
+    Ok(ClusterName::new(format!("{namespace}/{service}:{port}").into()))
 }
 
 /// Why a Service or its port cannot be meant.

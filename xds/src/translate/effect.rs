@@ -6,16 +6,16 @@
 //! is next takes over when the owner goes. What is older never depends on what is younger, so there is one outcome,
 //! whatever the order in which objects arrived.
 
-use std::sync::Arc;
+use std::cell::LazyCell;
 
 use super::backends::Backends;
-use super::draft::Claim;
 use super::merge;
-use super::objects::{Objects, Record, TlsClaim};
+use super::objects::{Objects, Record, Serving, TlsClaim};
 use super::pending::Pending;
+use super::routes::PackedRoutes;
 use super::secrets::Secrets;
 use super::users::IngressId;
-use crate::resource::{ClusterName, HostPattern, RouteSet, TlsBinding, VirtualHost};
+use crate::resource::{ClusterName, HostPattern, TlsBinding};
 
 /// Everything that is on record.
 #[derive(Debug, Default)]
@@ -26,22 +26,23 @@ pub(super) struct State {
 }
 
 impl State {
-    /// The virtual host that is in effect for a host.
-    pub(super) fn virtual_host(&self, host: &str, route_limit: usize) -> Option<VirtualHost> {
+    /// What serves a host.
+    pub(super) fn serving(&self, host: &str, route_limit: usize) -> Option<Serving> {
         let mut sharing = Vec::new();
         for (_, record, claim) in self.objects.host_claims(host).filter(|(_, record, _)| record.in_effect) {
             if record.is_kingress() {
-                return Some(claim.serves.clone());
+                return Some(record.serving(claim));
             }
             sharing.push((record, claim));
         }
-        if let [(_, only)] = sharing[..] {
-            return Some(only.serves.clone());
+        if let [(record, only)] = sharing[..] {
+            return Some(record.serving(only));
         }
         sharing.sort_unstable_by(|(a, _), (b, _)| a.age().cmp(&b.age()));
-        let (_, oldest) = sharing.first()?;
-        let routes = merge::merge(sharing.iter().map(|(_, claim)| &*claim.serves.routes), route_limit);
-        Some(VirtualHost { routes: Arc::new(routes), ..oldest.serves.clone() })
+        let (record, oldest) = sharing.first()?;
+        let sets: Vec<_> = sharing.iter().map(|(record, claim)| record.serving(claim).routes.unshared()).collect();
+        let routes = PackedRoutes::pack(&merge::merge(sets.iter(), route_limit));
+        Some(Serving { routes, ..record.serving(oldest) })
     }
 
     /// The TLS binding that is in effect for a server name.
@@ -88,7 +89,7 @@ impl State {
         let Some(record) = self.objects.get_mut(id) else { return };
         record.in_effect = in_effect;
         let Some(record) = self.objects.get(id) else { return };
-        for cluster in clusters(&record.claims) {
+        for cluster in &clusters(record) {
             if in_effect {
                 self.backends.add_user(cluster, id, pending);
             } else {
@@ -143,7 +144,7 @@ impl State {
         pending: &mut Pending,
     ) {
         for host in hosts {
-            pending.touch_host(host, || self.virtual_host(host.as_str(), route_limit));
+            pending.touch_host(host, || self.serving(host.as_str(), route_limit));
             // Who serves a host has a say in who binds its name.
             if self.objects.sni_claims(host.as_str()).nth(1).is_some() {
                 pending.touch_sni(host, || self.binding(host.as_str()));
@@ -159,12 +160,13 @@ impl State {
         let Some(record) = self.objects.get(id) else { return };
         pending.recheck([id]);
         for claim in &record.claims {
+            let mine = LazyCell::new(|| record.serving(claim).routes.unshared());
             let others = self.objects.host_claims(claim.host.as_str());
             let rivals = others.filter(|(other, theirs, claimed)| {
                 *other != id
                     && (record.is_kingress()
                         || theirs.is_kingress()
-                        || merge::shared_paths(&claim.serves.routes, &claimed.serves.routes).next().is_some())
+                        || !merge::shared_paths(&mine, &theirs.serving(claimed).routes.unshared()).is_empty())
             });
             pending.recheck(rivals.map(|(other, ..)| other));
         }
@@ -200,17 +202,11 @@ impl State {
     }
 }
 
-/// The clusters that claims refer to. Some may come more than once.
-pub(super) fn clusters(claims: &[Claim]) -> Vec<&ClusterName> {
-    let mut last: Option<&Arc<RouteSet>> = None;
-    let mut clusters = Vec::new();
-    for claim in claims {
-        let routes = &claim.serves.routes;
-        if last.is_some_and(|last| Arc::ptr_eq(last, routes)) {
-            continue;
-        }
-        last = Some(routes);
-        clusters.extend(routes.routes.iter().flat_map(|route| &route.action.splits).map(|split| &split.cluster));
-    }
+/// The clusters that an object's routes refer to, each once.
+pub(super) fn clusters(record: &Record) -> Vec<ClusterName> {
+    let routes = record.routes.iter().flat_map(|packed| packed.unshared().routes);
+    let mut clusters: Vec<_> = routes.flat_map(|route| route.action.splits).map(|split| split.cluster).collect();
+    clusters.sort_unstable();
+    clusters.dedup();
     clusters
 }

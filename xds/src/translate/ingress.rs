@@ -2,17 +2,16 @@
 //!
 //! An Ingress is taken whole or not at all.
 
-use std::sync::Arc;
-
 use hashbrown::HashMap;
 use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressBackend, IngressRule, IngressSpec};
 
 use super::draft::{self, Claim, Draft, DraftTls, Drafting, PortRef};
 use super::host;
 use super::merge;
+use super::routes::PackedRoutes;
 use crate::object::ObjectRef;
 use crate::resource::{
-    ClusterName, Forward, HostPattern, PathMatch, Route, RouteSet, Split, VirtualHost, Visibility, WildcardDepth,
+    ClusterName, Forward, HostPattern, PathMatch, Route, RouteSet, Split, Visibility, WildcardDepth,
 };
 
 /// What the Ingress contributes; what is wrong with it goes to `on.problems`.
@@ -30,9 +29,9 @@ pub(super) fn draft(ingress: &Ingress, object: &ObjectRef, on: &mut Drafting<'_>
     if let Some(backend) = &spec.default_backend {
         add_default(backend, object, &mut hosts, on);
     }
-    let claims = claims(hosts, on);
-    on.check_sizes(&claims);
-    Draft { created: draft::created(&ingress.metadata), tls: bindings(spec, &named, on, object), claims }
+    on.check_sizes(hosts.names.len(), hosts.routes.iter().map(Vec::len).max().unwrap_or_default());
+    let (routes, claims) = claims(hosts, on);
+    Draft { created: draft::created(&ingress.metadata), routes, claims, tls: bindings(spec, &named, on, object) }
 }
 
 /// Routes by host, in the order written.
@@ -78,29 +77,31 @@ fn add_rule(at: &str, rule: &IngressRule, object: &ObjectRef, hosts: &mut Hosts,
 fn add_default(backend: &IngressBackend, object: &ObjectRef, hosts: &mut Hosts, on: &mut Drafting<'_>) {
     let Some(cluster) = cluster("spec.defaultBackend", backend, object, on) else { return };
     hosts.routes(HostPattern::ANY);
-    let everything = PathMatch::StringPrefix(on.shared.texts.share("/"));
+    let everything = PathMatch::StringPrefix("/".into());
     for routes in &mut hosts.routes {
         routes.push(route(everything.clone(), cluster.clone()));
     }
 }
 
-fn claims(hosts: Hosts, on: &mut Drafting<'_>) -> Vec<Claim> {
-    let mut sets = HashMap::<Vec<Route>, Arc<RouteSet>>::new();
+fn claims(hosts: Hosts, on: &mut Drafting<'_>) -> (Vec<PackedRoutes>, Vec<Claim>) {
+    let (mut packed, mut places) = (Vec::new(), HashMap::<PackedRoutes, u32>::new());
     let mut claims = Vec::with_capacity(hosts.names.len());
     for (host, mut routes) in hosts.names.into_iter().zip(hosts.routes) {
         routes.sort_by_key(merge::precedence);
-        routes.shrink_to_fit();
-        let shared =
-            sets.entry_ref(&routes).or_insert_with(|| Arc::new(RouteSet { routes: routes.clone(), probe_hash: None }));
-        let serves = VirtualHost {
+        let set = PackedRoutes::pack(&RouteSet { routes, probe_hash: None });
+        let place = *places.entry(set).or_insert_with_key(|set| {
+            packed.push(set.clone());
+            super::id(packed.len() - 1)
+        });
+        claims.push(Claim {
+            host: on.shared.host(&host),
+            routes: place,
             visibility: Visibility::External,
             wildcard_depth: WildcardDepth::One,
             redirect_to_https: false,
-            routes: Arc::clone(shared),
-        };
-        claims.push(Claim { host: on.shared.host(&host), serves });
+        });
     }
-    claims
+    (packed, claims)
 }
 
 fn path_match(at: &str, path: &HTTPIngressPath, on: &mut Drafting<'_>) -> Option<PathMatch> {
@@ -110,11 +111,11 @@ fn path_match(at: &str, path: &HTTPIngressPath, on: &mut Drafting<'_>) -> Option
         return None;
     }
     match path.path_type.as_str() {
-        "Exact" => Some(PathMatch::Exact(on.shared.texts.share_known(text))),
+        "Exact" => Some(PathMatch::Exact(text.into())),
         "Prefix" | "ImplementationSpecific" | "" => {
             let elements = text.trim_end_matches('/');
             let elements = if elements.is_empty() { "/" } else { elements };
-            Some(PathMatch::ElementPrefix(on.shared.texts.share_known(elements)))
+            Some(PathMatch::ElementPrefix(elements.into()))
         }
         other => {
             let message = format_args!("{other:?} is none of Exact, Prefix, ImplementationSpecific");
@@ -136,7 +137,7 @@ fn cluster(at: &str, backend: &IngressBackend, object: &ObjectRef, on: &mut Draf
         (None, name) => PortRef::from_text(name.unwrap_or_default()),
     };
     let port = port.map_err(|error| on.problems.error(format_args!("{at}.service.port"), error)).ok()?;
-    let cluster = on.cluster(&object.namespace, &service.name, &port);
+    let cluster = draft::cluster(&object.namespace, &service.name, port);
     cluster.map_err(|error| on.problems.error(format_args!("{at}.service.name"), error)).ok()
 }
 

@@ -3,14 +3,13 @@
 //! What is accepted is what Knative's webhook accepts (knative.dev/networking `ingress_validation.go`), since a
 //! directory has no webhook. A KIngress is taken whole or not at all.
 
-use std::sync::Arc;
-
 use hashbrown::HashMap;
 
 use super::draft::{Claim, Draft, DraftTls, Drafting};
 use super::host;
+use super::routes::PackedRoutes;
 use crate::object::{KIngress, KIngressRule, KIngressSpec, ObjectRef};
-use crate::resource::{HostPattern, Route, RouteSet, VirtualHost, Visibility, WildcardDepth};
+use crate::resource::{HostPattern, Route, RouteSet, Visibility, WildcardDepth};
 
 mod hash;
 mod path;
@@ -39,20 +38,26 @@ pub(super) fn draft(mut ingress: KIngress, object: &ObjectRef, on: &mut Drafting
         .map(|(index, rule)| Rule::read(index, rule, object, force_http1, on))
         .collect();
     let hosts = gather_hosts(&rules, on);
-    let mut sets = HashMap::<Vec<usize>, Arc<RouteSet>>::new();
-    let claims = hosts.iter().map(|host| Claim {
-        host: on.shared.host(host.name),
-        serves: VirtualHost {
+    let (mut routes, mut longest, mut places) = (Vec::new(), 0, HashMap::<&[usize], u32>::new());
+    let mut claims = Vec::with_capacity(hosts.len());
+    for host in &hosts {
+        let place = *places.entry(&host.rules).or_insert_with(|| {
+            let set = route_set(&host.rules, &rules, probe_hash);
+            longest = set.routes.len().max(longest);
+            routes.push(PackedRoutes::pack(&set));
+            super::id(routes.len() - 1)
+        });
+        claims.push(Claim {
+            host: on.shared.host(host.name),
+            routes: place,
             visibility: host.visibility,
             wildcard_depth: WildcardDepth::Any,
             redirect_to_https: redirect && host.visibility == Visibility::External,
-            routes: Arc::clone(sets.entry_ref(&host.rules).or_insert_with_key(|of| route_set(of, &rules, probe_hash))),
-        },
-    });
-    let claims: Vec<_> = claims.collect();
-    on.check_sizes(&claims);
+        });
+    }
+    on.check_sizes(hosts.len(), longest);
     let tls = bindings(&ingress.spec, object, &rules, &hosts, on);
-    Draft { created: super::draft::created(&ingress.metadata), claims, tls }
+    Draft { created: super::draft::created(&ingress.metadata), routes, claims, tls }
 }
 
 /// What the webhook fills in (knative.dev/networking `ingress_defaults.go`). It counts for the hash.
@@ -125,7 +130,7 @@ struct Host<'a> {
     rules: Vec<usize>,
 }
 
-/// Each host once, in the order written. Rules with equal routes count as one, so that their hosts share a [`RouteSet`].
+/// Each host once, in the order written. Rules with equal routes count as one, so that their hosts share them.
 fn gather_hosts<'a>(rules: &'a [Rule], on: &mut Drafting<'_>) -> Vec<Host<'a>> {
     let mut first_like = HashMap::<&[Route], usize>::new();
     let mut place = HashMap::<&str, usize>::new();
@@ -152,11 +157,10 @@ fn gather_hosts<'a>(rules: &'a [Rule], on: &mut Drafting<'_>) -> Vec<Host<'a>> {
 }
 
 /// The routes of rules, longest path first, in the order written among equals.
-fn route_set(of: &[usize], rules: &[Rule], probe_hash: [u8; 32]) -> Arc<RouteSet> {
+fn route_set(of: &[usize], rules: &[Rule], probe_hash: [u8; 32]) -> RouteSet {
     let mut routes: Vec<_> = of.iter().flat_map(|rule| rules[*rule].routes.iter().cloned()).collect();
     routes.sort_by_key(|route| std::cmp::Reverse(route.path.as_str().len()));
-    routes.shrink_to_fit();
-    Arc::new(RouteSet { routes, probe_hash: Some(probe_hash) })
+    RouteSet { routes, probe_hash: Some(probe_hash) }
 }
 
 /// The bindings of `spec.tls`. A server name is offered where its rule is; a name in no rule, where any rule is.

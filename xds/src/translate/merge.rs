@@ -36,8 +36,7 @@ pub(super) fn merge<'a>(oldest_first: impl Iterator<Item = &'a RouteSet>, limit:
 }
 
 /// The paths of `mine` that `others` have too.
-pub(super) fn shared_paths<'a>(mine: &'a RouteSet, others: &RouteSet) -> impl Iterator<Item = &'a PathMatch> {
+pub(super) fn shared_paths<'a>(mine: &'a RouteSet, others: &RouteSet) -> Vec<&'a PathMatch> {
     let theirs: HashSet<&PathMatch> = others.routes.iter().map(|route| &route.path).collect();
-    let shared: Vec<_> = mine.routes.iter().map(|route| &route.path).filter(|path| theirs.contains(path)).collect();
-    shared.into_iter()
+    mine.routes.iter().map(|route| &route.path).filter(|path| theirs.contains(path)).collect()
 }

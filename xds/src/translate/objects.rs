@@ -7,19 +7,21 @@ use hashbrown::HashTable;
 use slab::Slab;
 
 use super::draft::Claim;
+use super::routes::PackedRoutes;
 use super::secrets::SecretId;
 use super::users::IngressId;
 use crate::fault::Fault;
 use crate::object::{ObjectKey, ObjectKind, ObjectRef};
-use crate::resource::{HostPattern, Visibility};
+use crate::resource::{HostPattern, Visibility, WildcardDepth};
 
-/// What is kept of an Ingress or KIngress. Texts and routes are shared with the resources made of it.
+/// What is kept of an Ingress or KIngress. Host texts are shared with the resources made of it.
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) namespace: Arc<str>,
     pub(super) name: Box<str>,
     /// Creation time in seconds; see [`super::draft::created`].
     pub(super) created: i64,
+    pub(super) routes: Box<[PackedRoutes]>,
     pub(super) claims: Box<[Claim]>,
     pub(super) tls: Box<[TlsClaim]>,
     /// What only Ingress v1 has; a KIngress has none.
@@ -39,6 +41,15 @@ pub(super) struct IngressPart {
     pub(super) faults: Vec<Fault>,
 }
 
+/// A virtual host with its routes packed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Serving {
+    pub(super) routes: PackedRoutes,
+    pub(super) visibility: Visibility,
+    pub(super) wildcard_depth: WildcardDepth,
+    pub(super) redirect_to_https: bool,
+}
+
 /// A server name bound to a Secret.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TlsClaim {
@@ -50,6 +61,16 @@ pub(super) struct TlsClaim {
 impl Record {
     pub(super) fn kind(&self) -> ObjectKind {
         if self.ingress.is_some() { ObjectKind::Ingress } else { ObjectKind::KIngress }
+    }
+
+    /// How the object would serve one of its hosts.
+    pub(super) fn serving(&self, claim: &Claim) -> Serving {
+        Serving {
+            routes: self.routes[claim.routes as usize].clone(),
+            visibility: claim.visibility,
+            wildcard_depth: claim.wildcard_depth,
+            redirect_to_https: claim.redirect_to_https,
+        }
     }
 
     pub(super) fn is_kingress(&self) -> bool {
@@ -134,9 +155,16 @@ impl Objects {
     }
 
     /// Replaces what a record claims. Returns the bindings that it had before.
-    pub(super) fn set(&mut self, id: IngressId, claims: Box<[Claim]>, tls: Box<[TlsClaim]>) -> Box<[TlsClaim]> {
+    pub(super) fn set(
+        &mut self,
+        id: IngressId,
+        routes: Box<[PackedRoutes]>,
+        claims: Box<[Claim]>,
+        tls: Box<[TlsClaim]>,
+    ) -> Box<[TlsClaim]> {
         self.unindex(id);
         let record = &mut self.slots[id as usize];
+        record.routes = routes;
         record.claims = claims;
         let before = std::mem::replace(&mut record.tls, tls);
         self.index(id);

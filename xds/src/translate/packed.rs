@@ -30,8 +30,12 @@ impl<'a> Reader<'a> {
 
     pub(super) fn text(&mut self) -> Option<&'a str> {
         let length = usize::from(self.byte()?);
-        let (text, rest) = self.0.split_at_checked(length)?;
+        std::str::from_utf8(self.take(length)?).ok()
+    }
+
+    pub(super) fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
-        std::str::from_utf8(text).ok()
+        Some(taken)
     }
 }

@@ -9,17 +9,18 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 
 use super::backends::Backing;
+use super::objects::Serving;
 use super::secrets::Secrets;
 use super::users::IngressId;
 use crate::object::ObjectRef;
-use crate::resource::{Changes, ClusterName, HostPattern, SecretVersion, TlsBinding, VirtualHost};
+use crate::resource::{Changes, ClusterName, HostPattern, SecretVersion, TlsBinding};
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// See the [module](self).
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    hosts: Before<HostPattern, VirtualHost>,
+    hosts: Before<HostPattern, Serving>,
     snis: Before<HostPattern, TlsBinding>,
     clusters: Before<ClusterName, Backing>,
     secrets: Map<ObjectRef, TouchedSecret>,
@@ -37,7 +38,7 @@ struct TouchedSecret {
 
 impl Pending {
     /// A virtual host is about to change.
-    pub(super) fn touch_host(&mut self, host: &HostPattern, now: impl FnOnce() -> Option<VirtualHost>) {
+    pub(super) fn touch_host(&mut self, host: &HostPattern, now: impl FnOnce() -> Option<Serving>) {
         touch(&mut self.hosts, host, now);
     }
 
@@ -65,8 +66,8 @@ impl Pending {
     /// The virtual hosts that differ.
     pub(super) fn take_hosts(
         &mut self,
-        now: impl Fn(&HostPattern) -> Option<VirtualHost>,
-    ) -> Changes<HostPattern, VirtualHost> {
+        now: impl Fn(&HostPattern) -> Option<Serving>,
+    ) -> Changes<HostPattern, Serving> {
         differing(&mut self.hosts, now)
     }
 

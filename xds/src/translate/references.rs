@@ -60,10 +60,7 @@ fn unknown_class(class: Option<&str>, classes: &Classes, on: &Options, problems:
 }
 
 fn check_clusters(record: &Record, state: &State, problems: &mut Problems) {
-    let mut clusters = clusters(&record.claims);
-    clusters.sort_unstable();
-    clusters.dedup();
-    for cluster in clusters {
+    for cluster in &clusters(record) {
         let (namespace, service) = split(cluster.as_str());
         match state.backends.lack(cluster) {
             None => {}
@@ -109,9 +106,11 @@ fn check_hosts(id: IngressId, record: &Record, state: &State, problems: &mut Pro
             problems.error("spec.rules", message);
             continue;
         }
+        let mine = record.serving(claim).routes.unshared();
         let others = state.objects.host_claims(host).filter(|(other, ..)| *other != id);
         for (_, older, theirs) in others.filter(|(_, other, _)| other.in_effect && other.is_older(record)) {
-            for path in merge::shared_paths(&claim.serves.routes, &theirs.serves.routes) {
+            let theirs = older.serving(theirs).routes.unshared();
+            for path in merge::shared_paths(&mine, &theirs) {
                 let (path, key) = (path.as_str(), older.key());
                 let message = format_args!("path {path:?} of host {host:?} is served by {key}, which is older");
                 problems.warn("spec.rules", message);

@@ -1,19 +1,26 @@
 //! What goes out: the Update, faults of references, and metrics.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use hashbrown::HashMap;
 use metrics::{Unit, counter, describe_counter};
 
 use super::Translator;
 use super::backends::{Backing, split};
+use super::objects::Serving;
 use super::problem::Problems;
 use super::references;
+use super::routes::{PackedRoutes, Role};
 use crate::fault::{Finder, Subject};
 use crate::object::{ObjectEvent, ObjectKey, ObjectKind, ObjectRef};
-use crate::resource::{ClusterName, EndpointSet, Update};
+use crate::resource::{ClusterName, EndpointSet, RouteSet, Update, VirtualHost};
 
 const EVENTS: &str = "postern_translate_events_total";
 const RESOURCES: &str = "postern_translate_resources_total";
+
+/// Values up to this many bytes, such as `/`, are held once; longer ones are rarely the same.
+const SHORT: usize = 4;
 
 /// Describes the translator's metrics to the recorder.
 pub fn describe_metrics() {
@@ -51,12 +58,16 @@ impl Translator {
         let state = &self.state;
         let mut update = Update {
             version: self.version + 1,
-            virtual_hosts: self.pending.take_hosts(|host| state.virtual_host(host.as_str(), limit)),
             tls_bindings: self.pending.take_snis(|sni| state.binding(sni.as_str())),
             secrets: self.pending.take_secrets(&state.secrets),
             complete: self.complete,
             ..Update::default()
         };
+        let hosts = self.pending.take_hosts(|host| state.serving(host.as_str(), limit));
+        let mut unpacked = HashMap::new();
+        for (host, serving) in hosts {
+            update.virtual_hosts.push((host, serving.map(|serving| self.unpack(serving, &mut unpacked))));
+        }
         for (name, before) in self.pending.take_clusters() {
             self.compare_cluster(name, before, &mut update);
         }
@@ -78,6 +89,27 @@ impl Translator {
             if let Some(record) = self.state.objects.get_mut(id) {
                 record.reported = reported;
             }
+        }
+    }
+
+    /// A virtual host with its routes unpacked; those of equal ones are shared.
+    fn unpack(&mut self, serving: Serving, unpacked: &mut HashMap<PackedRoutes, Arc<RouteSet>>) -> VirtualHost {
+        let (texts, backends) = (&mut self.texts, &self.state.backends);
+        let routes = unpacked.entry(serving.routes).or_insert_with_key(|packed| {
+            Arc::new(packed.unpack(&mut |role, text| match role {
+                Role::Cluster => {
+                    backends.known_cluster(text).map_or_else(|| Arc::from(text), |known| Arc::clone(known.shared()))
+                }
+                Role::HeaderName => texts.share(text),
+                Role::Value if text.len() <= SHORT => texts.share(text),
+                Role::Value => texts.share_known(text),
+            }))
+        });
+        VirtualHost {
+            visibility: serving.visibility,
+            wildcard_depth: serving.wildcard_depth,
+            redirect_to_https: serving.redirect_to_https,
+            routes: Arc::clone(routes),
         }
     }
 

@@ -9,7 +9,12 @@ use super::*;
 use crate::object::SecretMeta;
 use crate::resource::{Changes, Cluster, EndpointSet, TlsBinding, VirtualHost};
 
+mod classes;
 mod conflicts;
+mod endpoints;
+mod faults;
+mod ingress;
+mod kingress;
 mod updates;
 
 /// A translator, and what somebody who applies its Updates has.

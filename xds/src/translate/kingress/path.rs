@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::object::{HttpPath, KIngressSplit, ObjectRef, ServicePort};
 use crate::resource::{Forward, HeaderMatch, PathMatch, Route, SetHeader, Split};
-use crate::translate::draft::{Drafting, PortRef};
+use crate::translate::draft::{self, Drafting, PortRef};
 use crate::translate::header;
 use crate::translate::host;
 
@@ -17,7 +17,7 @@ pub(super) fn route(at: &str, path: &HttpPath, object: &ObjectRef, force_http1: 
     }
     let prefix = if path.path.is_empty() { "/" } else { path.path.as_str() };
     Route {
-        path: PathMatch::StringPrefix(on.shared.texts.share_known(prefix)),
+        path: PathMatch::StringPrefix(prefix.into()),
         headers: header_matches(at, path, on),
         action: Forward {
             splits: splits(at, path, object, on),
@@ -33,7 +33,7 @@ fn header_matches(at: &str, path: &HttpPath, on: &mut Drafting<'_>) -> Vec<Heade
     for (name, condition) in &path.headers {
         match header::name(name) {
             Ok(name) => matches.push(HeaderMatch {
-                name: on.shared.texts.share(&name),
+                name: name.into(),
                 exact: Some(condition.exact.as_str()).filter(|exact| !exact.is_empty()).map(Arc::from),
             }),
             Err(error) => on.problems.error(format_args!("{at}.headers"), error),
@@ -46,10 +46,7 @@ fn set_headers(at: &str, headers: &BTreeMap<String, String>, on: &mut Drafting<'
     let mut set = Vec::with_capacity(headers.len());
     for (name, value) in headers {
         match header::to_set(name, value) {
-            Ok(name) => set.push(SetHeader {
-                name: on.shared.texts.share(&name),
-                value: on.shared.texts.share_known(value.as_str()),
-            }),
+            Ok(name) => set.push(SetHeader { name: name.into(), value: value.as_str().into() }),
             Err(error) => on.problems.error(format_args!("{at}.appendHeaders"), error),
         }
     }
@@ -66,7 +63,7 @@ fn rewrite_host(at: &str, written: &str, on: &mut Drafting<'_>) -> Option<Arc<st
         let message = format_args!("{written:?} is not a host name with an optional port");
         on.problems.error(format_args!("{at}.rewriteHost"), message);
     }
-    Some(on.shared.texts.share_known(written))
+    Some(written.into())
 }
 
 fn splits(at: &str, path: &HttpPath, object: &ObjectRef, on: &mut Drafting<'_>) -> Vec<Split> {
@@ -105,7 +102,7 @@ fn one_split(at: &str, split: &KIngressSplit, object: &ObjectRef, on: &mut Draft
         ServicePort::Name(name) => PortRef::from_text(name),
     };
     let port = port.map_err(|error| on.problems.error(format_args!("{at}.servicePort"), error)).ok()?;
-    let cluster = on.cluster(&object.namespace, &split.service_name, &port);
+    let cluster = draft::cluster(&object.namespace, &split.service_name, port);
     let cluster = cluster.map_err(|error| on.problems.error(format_args!("{at}.serviceName"), error)).ok()?;
     Some(Split { cluster, weight: weight?, set_headers: set_headers(at, &split.append_headers, on) })
 }
