@@ -33,9 +33,10 @@ impl Socket {
         self.budget == Some(0)
     }
 
-    /// Waits until there is something to read, or the client has closed.
-    pub async fn readable(&self) -> io::Result<()> {
-        if self.ahead.is_empty() { self.tcp.readable().await } else { Ok(()) }
+    /// Waits until there is something to read; false if the client has closed instead.
+    pub async fn readable(&self) -> io::Result<bool> {
+        // A peek: `TcpStream::readable` may say so without anything there.
+        Ok(!self.ahead.is_empty() || self.tcp.peek(&mut [0]).await? > 0)
     }
 
     /// Reads and discards until the client closes, fails, or `limit` bytes are gone.

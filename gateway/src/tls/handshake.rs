@@ -71,8 +71,8 @@ impl Terminator {
             self.shake_hands(socket, listener).await
         };
         let result = match first_byte {
-            Ok(Ok(())) => timeout_at(deadline, shake).await.unwrap_or(Err(HandshakeError::TimedOut)),
-            Ok(Err(_)) | Err(_) => Err(HandshakeError::NoHello),
+            Ok(Ok(true)) => timeout_at(deadline, shake).await.unwrap_or(Err(HandshakeError::TimedOut)),
+            Ok(Ok(false) | Err(_)) | Err(_) => Err(HandshakeError::NoHello),
         };
         report(began, listener, &result);
         result
