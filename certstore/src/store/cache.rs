@@ -127,7 +127,8 @@ impl Cache {
 
 impl Generation {
     fn new(budget: u64, headroom: u64, metrics: &Arc<Metrics>) -> Self {
-        let capacity = budget - headroom.min(budget / HEADROOM_SHARE);
+        // With a capacity of 0 moka takes nothing and says nothing; with 1 it takes everything and evicts it.
+        let capacity = (budget - headroom.min(budget / HEADROOM_SHARE)).max(1);
         let ledger = Arc::new(Ledger::new(Arc::clone(metrics)));
         let left = Arc::clone(&ledger);
         let entries = moka::sync::Cache::builder()

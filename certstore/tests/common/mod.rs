@@ -1,4 +1,5 @@
 //! What the tests share.
+#![allow(dead_code, reason = "no test binary uses all of it")]
 
 use std::time::Duration;
 
@@ -15,7 +16,6 @@ pub(crate) fn web() -> SecretRef {
 }
 
 /// What tells two certificates apart.
-#[allow(dead_code, reason = "not every test binary compares certificates")]
 pub(crate) fn serial(certificate: &Certificate) -> String {
     certificate.details().serial
 }
