@@ -24,6 +24,7 @@ pub mod object;
 pub mod resource;
 pub mod source;
 pub mod translate;
+mod work_queue;
 
 pub use fault::{Fault, Faults};
 pub use object::{ObjectEvent, ObjectKey, ObjectKind, ObjectRef};

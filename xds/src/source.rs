@@ -1,3 +1,4 @@
 //! Sources: where objects come from.
 
+pub mod api;
 pub mod dir;

@@ -40,6 +40,10 @@ pub struct SecretContent {
 pub struct PrivateKey(Zeroizing<Vec<u8>>);
 
 impl PrivateKey {
+    pub(crate) fn new(bytes: Zeroizing<Vec<u8>>) -> Self {
+        Self(bytes)
+    }
+
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

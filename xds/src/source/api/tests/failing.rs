@@ -1,0 +1,131 @@
+//! A server that fails.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn what_a_new_list_lacks_is_deleted() {
+    let gone = line("ERROR", r#"{"kind":"Status","code":410,"reason":"Expired"}"#);
+    for expired in [Reply::watch(&[gone]), Reply::refuse(410)] {
+        let api = ScriptedApi::default();
+        api.script(
+            "list",
+            "services",
+            [
+                Reply::whole(list(&[service("a", 1), service("b", 2)], "7", None)),
+                Reply::whole(list(&[service("b", 9), service("c", 8)], "9", None)),
+            ],
+        );
+        api.script("watch", "services", [expired]);
+        let mut world = World::new(&api);
+        world.synced().await;
+        world.until(|world| world.services() == "b=v9 c=v8").await;
+        world.settle().await;
+        assert_eq!(last(&api.seen("services").last().unwrap().uri), "9");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_position_that_the_server_has_not_reached_is_given_up() {
+    let api = ScriptedApi::default();
+    api.script(
+        "list",
+        "services",
+        [Reply::whole(list(&[service("a", 900)], "900", None)), Reply::whole(list(&[service("a", 3)], "3", None))],
+    );
+    api.script("watch", "services", [Reply::refuse(504)]);
+    let mut world = World::new(&api);
+    world.until(|world| world.services() == "a=v3").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_expires_between_its_pages_begins_again_and_deletes_nothing_meanwhile() {
+    let api = ScriptedApi::default();
+    api.script(
+        "list",
+        "services",
+        [
+            Reply::whole(list(&[service("a", 1)], "7", None)),
+            Reply::whole(list(&[service("b", 2)], "9", Some("more"))),
+            Reply::refuse(410),
+            Reply::whole(list(&[service("a", 3), service("b", 2)], "11", None)),
+        ],
+    );
+    api.script("watch", "services", [Reply::refuse(410)]);
+    let mut world = World::new(&api);
+    world.until(|world| world.services() == "a=v3 b=v2").await;
+    world.settle().await;
+    assert!(api.seen("services").last().unwrap().uri.ends_with("resourceVersion=11"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_fails_is_asked_for_again_alone() {
+    let api = ScriptedApi::default();
+    api.script(
+        "list",
+        "services",
+        [
+            Reply::whole(list(&[service("a", 1)], "7", Some("more"))),
+            Reply::refuse(500),
+            Reply::whole(list(&[service("b", 2)], "7", None)),
+        ],
+    );
+    let mut world = World::new(&api);
+    world.synced().await;
+    assert_eq!(world.services(), "a=v1 b=v2");
+    let continued = api.seen("services").iter().filter(|seen| seen.uri.contains("continue=more")).count();
+    assert_eq!(continued, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_asks_for_time_is_given_it() {
+    let api = ScriptedApi::default();
+    api.script("list", "services", [Reply::refuse(429).retry_after(40)]);
+    api.script("watch", "services", [Reply::refuse(429).retry_after(50)]);
+    let mut world = World::new(&api);
+    world.synced().await;
+    assert!(world.is_quiet().await);
+    let at: Vec<_> = api.seen("services").iter().map(|seen| seen.at).collect();
+    assert!(at[1] - at[0] >= Duration::from_secs(40) && at[3] - at[2] >= Duration::from_secs(50), "{at:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_away_for_hours_takes_nothing_away_and_is_not_stormed() {
+    let api = ScriptedApi::default();
+    api.script("list", "services", [Reply::whole(list(&[service("a", 1)], "7", None))]);
+    api.script("watch", "services", (0..500).map(|_| Reply::refuse(503)));
+    let mut world = World::new(&api);
+    world.synced().await;
+    let begun = Instant::now();
+    for _ in 0..3 {
+        assert!(world.is_quiet().await);
+    }
+    assert_eq!(world.services(), "a=v1");
+    let asked = api.seen("services").iter().filter(|seen| seen.at > begun).count();
+    assert!((300..800).contains(&asked), "about twice a minute: {asked} times in three hours");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_says_nothing_any_more_is_left() {
+    let api = ScriptedApi::default();
+    api.script(
+        "watch",
+        "services",
+        [Reply::watch(&[]), Reply::hang(), Reply::watch(&[line("ADDED", &service("a", 9))])],
+    );
+    let mut world = World::new(&api);
+    let begun = Instant::now();
+    world.until(|world| world.services() == "a=v9").await;
+    assert!(begun.elapsed() < Duration::from_secs(290 + 10 + 30 + 10), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_that_are_not_accepted_are_reported_and_the_report_ends() {
+    let api = ScriptedApi::default();
+    api.script("list", "services", [Reply::refuse(401), Reply::whole(list(&[service("a", 1)], "7", None))]);
+    let mut world = World::with(&api, Options { first_retry: Duration::from_secs(20), ..paged() });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let faults = world.faults();
+    assert!(faults.len() == 1 && faults[0].contains("does not accept the credentials (401)"), "{faults:?}");
+    world.synced().await;
+    assert!(world.faults().is_empty());
+}

@@ -1,0 +1,100 @@
+//! Secrets: listed as metadata, read one by one.
+
+use super::*;
+
+const SECRET: &str = r#"{"metadata":{"resourceVersion":"12"},"data":{"tls.crt":"Q0hBSU4=","tls.key":"S0VZ"}}"#;
+
+fn secret() -> ObjectRef {
+    ObjectRef::new("shop", "cert")
+}
+
+fn reader(api: &ScriptedApi) -> SecretReader {
+    SecretReader::new(api.client(), ReaderOptions::default())
+}
+
+#[tokio::test(start_paused = true)]
+async fn secrets_are_listed_and_watched_as_metadata_alone() {
+    let api = ScriptedApi::default();
+    let cert = r#"{"metadata":{"namespace":"shop","name":"cert","resourceVersion":"4"}}"#.to_owned();
+    api.script("list", "secrets", [Reply::whole(list(&[cert], "7", None))]);
+    let mut world = World::with(&api, Options { secret_labels: Some("a=b".to_owned()), ..paged() });
+    world.synced().await;
+    assert_eq!(world.others, [ObjectKey { kind: ObjectKind::Secret, object: secret() }]);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let seen = api.seen("secrets");
+    assert_eq!(seen.len(), 2);
+    for request in seen {
+        assert!(request.accept.contains("as=PartialObjectMetadata"), "{request:?}");
+        assert!(request.uri.contains("fieldSelector=type%3Dkubernetes.io%2Ftls&labelSelector=a%3Db"), "{request:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_is_read_with_one_request() {
+    let api = ScriptedApi::default();
+    api.script("get", "secrets", [Reply::whole(SECRET)]);
+    let content = reader(&api).load(&secret()).await.unwrap();
+    assert_eq!((&*content.certificate_chain, &*content.version), (&b"CHAIN"[..], "12"));
+    let seen = api.seen("secrets");
+    assert_eq!((seen.len(), seen[0].uri.trim_end_matches('?')), (1, "/api/v1/namespaces/shop/secrets/cert"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_asks_for_time_gets_it_from_all_readers() {
+    let api = ScriptedApi::default();
+    api.script("get", "secrets", [Reply::refuse(429).retry_after(5), Reply::whole(SECRET), Reply::whole(SECRET)]);
+    let (first, second) = (reader(&api), ObjectRef::new("shop", "other"));
+    let begun = Instant::now();
+    let later = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        first.clone().load(&second).await
+    };
+    let cert = secret();
+    let (one, two) = tokio::join!(first.load(&cert), later);
+    assert!(one.is_ok() && two.is_ok());
+    assert!(api.seen("secrets")[1..].iter().all(|seen| seen.at - begun >= Duration::from_secs(5)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_attempt_cannot_mend_is_said_at_once() {
+    let cases = [
+        (404, "secret shop/cert does not exist"),
+        (403, r#"secret shop/cert may not be read: expected a rule with apiGroups: [""], resources: ["secrets"]"#),
+        (400, "secret shop/cert could not be fetched: the API server answers 400: as scripted"),
+    ];
+    for (status, expected) in cases {
+        let api = ScriptedApi::default();
+        api.script("get", "secrets", [Reply::refuse(status)]);
+        let error = reader(&api).load(&secret()).await.unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+        assert_eq!(api.seen("secrets").len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_answer_costs_the_deadline_and_no_more() {
+    let api = ScriptedApi::default();
+    api.script("get", "secrets", [Reply::hang(), Reply::watch(&["{".to_owned()]), Reply::hang(), Reply::hang()]);
+    let begun = Instant::now();
+    let error = reader(&api).load(&secret()).await.unwrap_err();
+    assert!(matches!(error, SecretFetchError::Unavailable { .. }), "{error}");
+    assert_eq!(begun.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_so_many_secrets_are_read_at_a_time() {
+    let api = ScriptedApi::default();
+    api.script("get", "secrets", (0..100).map(|_| Reply::hang()));
+    let reader = reader(&api);
+    let cert = secret();
+    let loads = (0..100).map(|_| Box::pin(reader.load(&cert)));
+    let mut all: Vec<_> = loads.collect();
+    let poll = std::future::poll_fn(|context| {
+        for load in &mut all {
+            assert!(load.as_mut().poll(context).is_pending());
+        }
+        std::task::Poll::<()>::Pending
+    });
+    assert!(timeout(Duration::from_secs(3), poll).await.is_err());
+    assert_eq!(api.seen("secrets").len(), 32);
+}

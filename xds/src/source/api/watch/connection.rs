@@ -1,0 +1,134 @@
+//! Watches, and lists that a watch streams.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use super::Watcher;
+use crate::source::api::backoff::jittered;
+use crate::source::api::lines::Lines;
+use crate::source::api::metrics::Verb;
+use crate::source::api::request::{self, Failure, Status};
+
+/// How much later than promised the server may end a watch before the connection is taken for dead.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Marks the end of what there is in a streamed list (KEP-3157).
+const INITIAL_END: &str = "k8s.io/initial-events-end";
+
+/// One line of a watch.
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    object: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Bookmark {
+    metadata: BookmarkMeta,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BookmarkMeta {
+    #[serde(default)]
+    resource_version: String,
+    #[serde(default)]
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+/// Where a watch stands after a line.
+enum Step {
+    /// At this version.
+    At(String),
+    /// At this version, and all there is has been said.
+    Complete(String),
+    /// Where it was.
+    Unchanged,
+}
+
+impl Watcher {
+    /// Follows changes since the last position until the server ends the watch.
+    pub(super) async fn watch(&mut self) -> Result<(), Failure> {
+        let position = self.position.clone().unwrap_or_default();
+        let (lines, deadline) = self.open(&position, false).await?;
+        self.read(lines, deadline).await
+    }
+
+    /// Has the server stream all there is and then follows changes, until it ends the watch.
+    pub(super) async fn stream(&mut self) -> Result<(), Failure> {
+        let shared = Arc::clone(&self.shared);
+        let permit = shared.lists.acquire().await;
+        // The newest state, not just any that a cache has: time must not go backwards.
+        let (mut lines, deadline) = self.open("", true).await?;
+        self.begin();
+        loop {
+            let patience = Instant::now() + self.shared.options.request_timeout;
+            let Some(line) = lines.next(patience).await? else {
+                return Err(Failure::Broken { reason: "a streamed list ended before its end".to_owned() });
+            };
+            if let Step::Complete(position) = self.step(&line).await? {
+                self.complete(position).await;
+                break;
+            }
+        }
+        drop(permit);
+        self.read(lines, deadline).await
+    }
+
+    async fn read(&mut self, mut lines: Lines, deadline: Instant) -> Result<(), Failure> {
+        while let Some(line) = lines.next(deadline).await? {
+            match self.step(&line).await? {
+                Step::At(position) | Step::Complete(position) => self.position = Some(position),
+                Step::Unchanged => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins a watch. Returns when it has to have ended.
+    async fn open(&mut self, position: &str, everything: bool) -> Result<(Lines, Instant), Failure> {
+        let shared = Arc::clone(&self.shared);
+        let options = &shared.options;
+        // Spread, so that watches which began together do not end together.
+        let duration = jittered(options.watch_timeout).max(Duration::from_secs(1));
+        let seconds = u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
+        let request = self.target.watch(position, everything, seconds)?;
+        let body = request::send(&self.shared.client, Verb::Watch, request, options.request_timeout).await?;
+        self.answered();
+        Ok((Lines::new(body), Instant::now() + duration + GRACE))
+    }
+
+    async fn step(&mut self, line: &[u8]) -> Result<Step, Failure> {
+        let unreadable = |error| Failure::unreadable(&error);
+        let line: Line<'_> = serde_json::from_slice(line).map_err(unreadable)?;
+        let json = line.object.get();
+        let version = match &*line.kind {
+            "ADDED" | "MODIFIED" => {
+                self.metrics.told(1);
+                self.apply(json).await
+            }
+            "DELETED" => {
+                self.metrics.told(1);
+                self.delete(json).await
+            }
+            "BOOKMARK" => {
+                let Bookmark { metadata } = serde_json::from_str(json).map_err(unreadable)?;
+                if metadata.annotations.is_some_and(|annotations| annotations.contains_key(INITIAL_END)) {
+                    return Ok(Step::Complete(metadata.resource_version));
+                }
+                Some(metadata.resource_version)
+            }
+            "ERROR" => return Err(serde_json::from_str::<Status>(json).map_err(unreadable)?.into()),
+            _ => None,
+        };
+        Ok(version.filter(|version| !version.is_empty()).map_or(Step::Unchanged, Step::At))
+    }
+}
