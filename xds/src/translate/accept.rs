@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use smallvec::SmallVec;
 
 use super::classes;
 use super::draft::{Draft, Drafting, Shared};
@@ -106,7 +107,7 @@ impl Translator {
         let limit = self.options.limits.routes_per_host;
         let heirs = self.state.younger_rivals(id);
         self.state.set_effect(id, false, limit, &mut self.pending);
-        self.replace_claims(id, Box::default(), Box::default(), Box::default());
+        self.replace_claims(id, SmallVec::new(), Box::default());
         if let Some(part) = self.state.objects.get(id).and_then(|record| record.ingress.as_ref()) {
             self.classes.leave(part.class.as_ref(), id);
         }
@@ -144,9 +145,8 @@ impl Translator {
             namespace: Arc::clone(&key.object.namespace),
             name: Box::from(&*key.object.name),
             created: i64::MAX,
-            routes: Box::default(),
+            routes: SmallVec::new(),
             claims: Box::default(),
-            tls: Box::default(),
             ingress: ingress.map(Box::new),
             in_effect: false,
             reported: false,

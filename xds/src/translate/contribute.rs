@@ -1,11 +1,12 @@
 //! What an object contributes, put on record in place of what it contributed before.
 
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
+use smallvec::SmallVec;
 
 use super::Translator;
 use super::classes::Standing;
-use super::draft::{Claim, Draft};
-use super::objects::TlsClaim;
+use super::draft::{Draft, DraftHost, DraftTls};
+use super::objects::Claim;
 use super::routes::PackedRoutes;
 use super::users::IngressId;
 use crate::fault::{Fault, Finder};
@@ -13,25 +14,20 @@ use crate::fault::{Fault, Finder};
 impl Translator {
     /// Replaces what an object contributes, and settles anew who has which host.
     pub(super) fn contribute(&mut self, id: IngressId, draft: Draft) {
-        let (routes, claims) = (draft.routes.into_boxed_slice(), draft.claims.into_boxed_slice());
-        let tls = draft.tls.iter().map(|tls| TlsClaim {
-            sni: tls.sni.clone(),
-            secret: self.state.secrets.add_user(&tls.secret, id),
-            visibility: tls.visibility,
-        });
-        let tls: Box<[_]> = tls.collect();
+        let Draft { created, routes, hosts, tls } = draft;
+        let claims = self.claims(id, hosts, tls);
+        let routes = SmallVec::from_vec(routes);
         let Some(record) = self.state.objects.get(id) else { return };
-        let created = record.created == draft.created;
-        if created && record.routes == routes && record.claims == claims && record.tls == tls {
+        if record.created == created && record.routes == routes && record.claims == claims {
             return;
         }
         let limit = self.options.limits.routes_per_host;
         let (was_in_effect, is_kingress) = (record.in_effect, record.is_kingress());
         let mut undecided = self.state.younger_rivals(id);
         self.state.set_effect(id, false, limit, &mut self.pending);
-        self.replace_claims(id, routes, claims, tls);
+        self.replace_claims(id, routes, claims);
         if let Some(record) = self.state.objects.get_mut(id) {
-            record.created = draft.created;
+            record.created = created;
         }
         undecided.extend(self.state.younger_rivals(id));
         if is_kingress {
@@ -44,18 +40,26 @@ impl Translator {
     }
 
     /// Puts claims on record while the object is not in effect.
-    pub(super) fn replace_claims(
-        &mut self,
-        id: IngressId,
-        routes: Box<[PackedRoutes]>,
-        claims: Box<[Claim]>,
-        tls: Box<[TlsClaim]>,
-    ) {
-        let keeps: HashSet<_> = tls.iter().map(|claim| claim.secret).collect();
-        let before = self.state.objects.set(id, routes, claims, tls);
-        for dropped in before.iter().filter(|claim| !keeps.contains(&claim.secret)) {
-            self.state.secrets.remove_user(dropped.secret, id);
+    pub(super) fn replace_claims(&mut self, id: IngressId, routes: SmallVec<[PackedRoutes; 1]>, claims: Box<[Claim]>) {
+        let keeps: HashSet<_> = claims.iter().filter_map(Claim::secret).collect();
+        let before = self.state.objects.set(id, routes, claims);
+        for secret in before.iter().filter_map(Claim::secret).filter(|secret| !keeps.contains(secret)) {
+            self.state.secrets.remove_user(secret, id);
         }
+    }
+
+    /// Hosts and bindings as claims: a host that is also bound is one.
+    fn claims(&mut self, id: IngressId, hosts: Vec<DraftHost>, tls: Vec<DraftTls>) -> Box<[Claim]> {
+        let mut claims: Vec<_> = hosts.into_iter().map(Claim::serves).collect();
+        let mut places: HashMap<_, _> = claims.iter().enumerate().map(|(n, claim)| (claim.host.clone(), n)).collect();
+        for DraftTls { sni, secret, visibility } in tls {
+            let place = *places.entry(sni.clone()).or_insert(claims.len());
+            if place == claims.len() {
+                claims.push(Claim::binds(sni, visibility));
+            }
+            claims[place].bind(self.state.secrets.add_user(&secret, id));
+        }
+        claims.into_boxed_slice()
     }
 
     /// Notes the class that an Ingress asks for, and what is wrong with it.

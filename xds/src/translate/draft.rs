@@ -14,26 +14,25 @@ use super::problem::Problems;
 use super::routes::PackedRoutes;
 use super::secrets::Secrets;
 use crate::object::ObjectRef;
-use crate::resource::{ClusterName, HostPattern, Visibility, WildcardDepth};
+use crate::resource::{ClusterName, HostPattern, Visibility};
 
 /// What an Ingress or KIngress contributes, if nothing stands in its way.
 #[derive(Debug)]
 pub(super) struct Draft {
     pub(super) created: i64,
-    /// The routes that claims refer to by their place.
+    /// The routes that hosts refer to by their place.
     pub(super) routes: Vec<PackedRoutes>,
-    pub(super) claims: Vec<Claim>,
+    pub(super) hosts: Vec<DraftHost>,
     pub(super) tls: Vec<DraftTls>,
 }
 
 /// A host that an object claims, and how it would serve it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Claim {
+#[derive(Debug)]
+pub(super) struct DraftHost {
     pub(super) host: HostPattern,
     /// Place of its routes among those of the object.
-    pub(super) routes: u32,
+    pub(super) routes: usize,
     pub(super) visibility: Visibility,
-    pub(super) wildcard_depth: WildcardDepth,
     pub(super) redirect_to_https: bool,
 }
 
@@ -109,7 +108,7 @@ impl Drafting<'_> {
     pub(super) fn check_sizes(&mut self, hosts: usize, routes: usize) {
         let limits = self.options.limits;
         for (what, has, may) in [
-            ("hosts in the object", hosts, limits.hosts_per_object),
+            ("hosts in the object", hosts, limits.hosts_per_object.min(usize::from(u16::MAX))),
             ("paths of one host", routes, limits.routes_per_host),
         ] {
             if has > may {

@@ -10,12 +10,12 @@ use std::cell::LazyCell;
 
 use super::backends::Backends;
 use super::merge;
-use super::objects::{Objects, Record, Serving, TlsClaim};
+use super::objects::{Claim, Objects, Record, Serving};
 use super::pending::Pending;
 use super::routes::PackedRoutes;
 use super::secrets::Secrets;
 use super::users::IngressId;
-use crate::resource::{ClusterName, HostPattern, TlsBinding};
+use crate::resource::{ClusterName, HostPattern, RouteSet, TlsBinding};
 
 /// Everything that is on record.
 #[derive(Debug, Default)]
@@ -31,31 +31,31 @@ impl State {
         let mut sharing = Vec::new();
         for (_, record, claim) in self.objects.host_claims(host).filter(|(_, record, _)| record.in_effect) {
             if record.is_kingress() {
-                return Some(record.serving(claim));
+                return record.serving(claim);
             }
             sharing.push((record, claim));
         }
         if let [(record, only)] = sharing[..] {
-            return Some(record.serving(only));
+            return record.serving(only);
         }
         sharing.sort_unstable_by(|(a, _), (b, _)| a.age().cmp(&b.age()));
         let (record, oldest) = sharing.first()?;
-        let sets: Vec<_> = sharing.iter().map(|(record, claim)| record.serving(claim).routes.unshared()).collect();
+        let sets: Vec<_> = sharing.iter().map(|(record, claim)| paths_of(record, claim)).collect();
         let routes = PackedRoutes::pack(&merge::merge(sets.iter(), route_limit));
-        Some(Serving { routes, ..record.serving(oldest) })
+        Some(Serving { routes, ..record.serving(oldest)? })
     }
 
     /// The TLS binding that is in effect for a server name.
     pub(super) fn binding(&self, sni: &str) -> Option<TlsBinding> {
         let (_, claim) = self.binding_claim(sni)?;
-        Some(TlsBinding { secret: self.secrets.object(claim.secret).clone(), visibility: claim.visibility })
+        Some(TlsBinding { secret: self.secrets.object(claim.secret()?).clone(), visibility: claim.visibility })
     }
 
     /// Who binds a server name: of those who serve the host the oldest, or else the oldest of all. So nobody can put
     /// a certificate before another one's host that has one.
-    pub(super) fn binding_claim(&self, sni: &str) -> Option<(&Record, &TlsClaim)> {
+    pub(super) fn binding_claim(&self, sni: &str) -> Option<(&Record, &Claim)> {
         let candidates = self.objects.sni_claims(sni).filter(|(_, record, _)| record.in_effect);
-        let mut best: Option<(bool, &Record, &TlsClaim)> = None;
+        let mut best: Option<(bool, &Record, &Claim)> = None;
         for (_, record, claim) in candidates {
             let elsewhere = !self.serves(record, sni);
             if best.is_none_or(|(other, oldest, _)| (elsewhere, record.age()) < (other, oldest.age())) {
@@ -73,7 +73,7 @@ impl State {
 
     /// What keeps a KIngress from taking effect: the first of its hosts that an older object in effect has.
     pub(super) fn blocker<'a>(&'a self, record: &'a Record) -> Option<(&'a HostPattern, &'a Record)> {
-        let hosts = record.claims.iter().map(|claim| &claim.host);
+        let hosts = record.claims.iter().filter(|claim| claim.has_routes()).map(|claim| &claim.host);
         let mut blocked = hosts.filter_map(|host| Some((host, self.older_holder(host, record)?)));
         blocked.next()
     }
@@ -116,7 +116,7 @@ impl State {
     pub(super) fn younger_rivals(&self, id: IngressId) -> Vec<IngressId> {
         let Some(record) = self.objects.get(id) else { return Vec::new() };
         let mut rivals = Vec::new();
-        for claim in &record.claims {
+        for claim in record.claims.iter().filter(|claim| claim.has_routes()) {
             let others = self.objects.host_claims(claim.host.as_str());
             let younger = others.filter(|(_, other, _)| other.is_kingress() && record.is_older(other));
             rivals.extend(younger.map(|(other, ..)| other));
@@ -125,33 +125,17 @@ impl State {
     }
 
     /// What an object claims is about to change.
-    pub(super) fn touch(&self, id: IngressId, route_limit: usize, pending: &mut Pending) {
+    fn touch(&self, id: IngressId, route_limit: usize, pending: &mut Pending) {
         let Some(record) = self.objects.get(id) else { return };
-        self.touch_names(
-            record.claims.iter().map(|claim| &claim.host),
-            record.tls.iter().map(|claim| &claim.sni),
-            route_limit,
-            pending,
-        );
-    }
-
-    /// What is served under these names is about to change.
-    pub(super) fn touch_names<'a>(
-        &self,
-        hosts: impl Iterator<Item = &'a HostPattern>,
-        snis: impl Iterator<Item = &'a HostPattern>,
-        route_limit: usize,
-        pending: &mut Pending,
-    ) {
-        for host in hosts {
-            pending.touch_host(host, || self.serving(host.as_str(), route_limit));
-            // Who serves a host has a say in who binds its name.
-            if self.objects.sni_claims(host.as_str()).nth(1).is_some() {
-                pending.touch_sni(host, || self.binding(host.as_str()));
+        for claim in &record.claims {
+            let host = claim.host.as_str();
+            if claim.has_routes() {
+                pending.touch_host(&claim.host, || self.serving(host, route_limit));
             }
-        }
-        for sni in snis {
-            pending.touch_sni(sni, || self.binding(sni.as_str()));
+            // Who serves a host has a say in who binds its name.
+            if claim.secret().is_some() || self.objects.sni_claims(host).nth(1).is_some() {
+                pending.touch_sni(&claim.host, || self.binding(host));
+            }
         }
     }
 
@@ -160,19 +144,17 @@ impl State {
         let Some(record) = self.objects.get(id) else { return };
         pending.recheck([id]);
         for claim in &record.claims {
-            let mine = LazyCell::new(|| record.serving(claim).routes.unshared());
-            let others = self.objects.host_claims(claim.host.as_str());
-            let rivals = others.filter(|(other, theirs, claimed)| {
-                *other != id
-                    && (record.is_kingress()
-                        || theirs.is_kingress()
-                        || !merge::shared_paths(&mine, &theirs.serving(claimed).routes.unshared()).is_empty())
-            });
-            pending.recheck(rivals.map(|(other, ..)| other));
-        }
-        for claim in &record.tls {
-            let others = self.objects.sni_claims(claim.sni.as_str());
-            pending.recheck(others.filter(|(.., theirs)| theirs.secret != claim.secret).map(|(other, ..)| other));
+            let host = claim.host.as_str();
+            let mine = LazyCell::new(|| paths_of(record, claim));
+            let contends = |(other, theirs, claimed): &(IngressId, &Record, &Claim)| {
+                let exclusive = || record.is_kingress() || theirs.is_kingress();
+                *other != id && (exclusive() || !merge::shared_paths(&mine, &paths_of(theirs, claimed)).is_empty())
+            };
+            if claim.has_routes() {
+                pending.recheck(self.objects.host_claims(host).filter(contends).map(|(other, ..)| other));
+            }
+            let differs = |(.., theirs): &(IngressId, &Record, &Claim)| theirs.secret() != claim.secret();
+            pending.recheck(self.objects.sni_claims(host).filter(differs).map(|(other, ..)| other));
         }
     }
 
@@ -200,6 +182,11 @@ impl State {
     pub(super) fn sizes(&self) -> [usize; 3] {
         [self.objects.size(), self.backends.size(), self.secrets.size()]
     }
+}
+
+/// The routes of a claim, for their paths.
+pub(super) fn paths_of(record: &Record, claim: &Claim) -> RouteSet {
+    record.serving(claim).map(|serving| serving.routes.unshared()).unwrap_or_default()
 }
 
 /// The clusters that an object's routes refer to, each once.

@@ -5,14 +5,12 @@
 use hashbrown::HashMap;
 use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressBackend, IngressRule, IngressSpec};
 
-use super::draft::{self, Claim, Draft, DraftTls, Drafting, PortRef};
+use super::draft::{self, Draft, DraftHost, DraftTls, Drafting, PortRef};
 use super::host;
 use super::merge;
 use super::routes::PackedRoutes;
 use crate::object::ObjectRef;
-use crate::resource::{
-    ClusterName, Forward, HostPattern, PathMatch, Route, RouteSet, Split, Visibility, WildcardDepth,
-};
+use crate::resource::{ClusterName, Forward, HostPattern, PathMatch, Route, RouteSet, Split, Visibility};
 
 /// What the Ingress contributes; what is wrong with it goes to `on.problems`.
 pub(super) fn draft(ingress: &Ingress, object: &ObjectRef, on: &mut Drafting<'_>) -> Draft {
@@ -31,7 +29,7 @@ pub(super) fn draft(ingress: &Ingress, object: &ObjectRef, on: &mut Drafting<'_>
     }
     on.check_sizes(hosts.names.len(), hosts.routes.iter().map(Vec::len).max().unwrap_or_default());
     let (routes, claims) = claims(hosts, on);
-    Draft { created: draft::created(&ingress.metadata), routes, claims, tls: bindings(spec, &named, on, object) }
+    Draft { created: draft::created(&ingress.metadata), routes, hosts: claims, tls: bindings(spec, &named, on, object) }
 }
 
 /// Routes by host, in the order written.
@@ -83,21 +81,20 @@ fn add_default(backend: &IngressBackend, object: &ObjectRef, hosts: &mut Hosts, 
     }
 }
 
-fn claims(hosts: Hosts, on: &mut Drafting<'_>) -> (Vec<PackedRoutes>, Vec<Claim>) {
-    let (mut packed, mut places) = (Vec::new(), HashMap::<PackedRoutes, u32>::new());
+fn claims(hosts: Hosts, on: &mut Drafting<'_>) -> (Vec<PackedRoutes>, Vec<DraftHost>) {
+    let (mut packed, mut places) = (Vec::new(), HashMap::<PackedRoutes, usize>::new());
     let mut claims = Vec::with_capacity(hosts.names.len());
     for (host, mut routes) in hosts.names.into_iter().zip(hosts.routes) {
         routes.sort_by_key(merge::precedence);
         let set = PackedRoutes::pack(&RouteSet { routes, probe_hash: None });
         let place = *places.entry(set).or_insert_with_key(|set| {
             packed.push(set.clone());
-            super::id(packed.len() - 1)
+            packed.len() - 1
         });
-        claims.push(Claim {
+        claims.push(DraftHost {
             host: on.shared.host(&host),
             routes: place,
             visibility: Visibility::External,
-            wildcard_depth: WildcardDepth::One,
             redirect_to_https: false,
         });
     }

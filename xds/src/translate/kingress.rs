@@ -5,11 +5,11 @@
 
 use hashbrown::HashMap;
 
-use super::draft::{Claim, Draft, DraftTls, Drafting};
+use super::draft::{Draft, DraftHost, DraftTls, Drafting};
 use super::host;
 use super::routes::PackedRoutes;
 use crate::object::{KIngress, KIngressRule, KIngressSpec, ObjectRef};
-use crate::resource::{HostPattern, Route, RouteSet, Visibility, WildcardDepth};
+use crate::resource::{HostPattern, Route, RouteSet, Visibility};
 
 mod hash;
 mod path;
@@ -38,26 +38,25 @@ pub(super) fn draft(mut ingress: KIngress, object: &ObjectRef, on: &mut Drafting
         .map(|(index, rule)| Rule::read(index, rule, object, force_http1, on))
         .collect();
     let hosts = gather_hosts(&rules, on);
-    let (mut routes, mut longest, mut places) = (Vec::new(), 0, HashMap::<&[usize], u32>::new());
+    let (mut routes, mut longest, mut places) = (Vec::new(), 0, HashMap::<&[usize], usize>::new());
     let mut claims = Vec::with_capacity(hosts.len());
     for host in &hosts {
         let place = *places.entry(&host.rules).or_insert_with(|| {
             let set = route_set(&host.rules, &rules, probe_hash);
             longest = set.routes.len().max(longest);
             routes.push(PackedRoutes::pack(&set));
-            super::id(routes.len() - 1)
+            routes.len() - 1
         });
-        claims.push(Claim {
+        claims.push(DraftHost {
             host: on.shared.host(host.name),
             routes: place,
             visibility: host.visibility,
-            wildcard_depth: WildcardDepth::Any,
             redirect_to_https: redirect && host.visibility == Visibility::External,
         });
     }
     on.check_sizes(hosts.len(), longest);
     let tls = bindings(&ingress.spec, object, &rules, &hosts, on);
-    Draft { created: super::draft::created(&ingress.metadata), routes, claims, tls }
+    Draft { created: super::draft::created(&ingress.metadata), routes, hosts: claims, tls }
 }
 
 /// What the webhook fills in (knative.dev/networking `ingress_defaults.go`). It counts for the hash.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 use slab::Slab;
+use smallvec::SmallVec;
 
-use super::draft::Claim;
+use super::draft::DraftHost;
 use super::routes::PackedRoutes;
 use super::secrets::SecretId;
 use super::users::IngressId;
@@ -21,9 +22,8 @@ pub(super) struct Record {
     pub(super) name: Box<str>,
     /// Creation time in seconds; see [`super::draft::created`].
     pub(super) created: i64,
-    pub(super) routes: Box<[PackedRoutes]>,
+    pub(super) routes: SmallVec<[PackedRoutes; 1]>,
     pub(super) claims: Box<[Claim]>,
-    pub(super) tls: Box<[TlsClaim]>,
     /// What only Ingress v1 has; a KIngress has none.
     pub(super) ingress: Option<Box<IngressPart>>,
     /// For a KIngress: that no older object owns one of its hosts. For an Ingress: that its class is ours.
@@ -50,12 +50,44 @@ pub(super) struct Serving {
     pub(super) redirect_to_https: bool,
 }
 
-/// A server name bound to a Secret.
+/// A host that an object would serve, or a server name that it binds to a Secret, or both. 24 bytes.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct TlsClaim {
-    pub(super) sni: HostPattern,
-    pub(super) secret: SecretId,
+pub(super) struct Claim {
+    pub(super) host: HostPattern,
+    secret: SecretId,
+    routes: u16,
     pub(super) visibility: Visibility,
+    pub(super) redirect_to_https: bool,
+}
+
+const NO_SECRET: SecretId = SecretId::MAX;
+const NO_ROUTES: u16 = u16::MAX;
+
+impl Claim {
+    /// A host with routes.
+    pub(super) fn serves(draft: DraftHost) -> Self {
+        // An object with more hosts, and so with more sets of routes, has been rejected.
+        let routes = u16::try_from(draft.routes).unwrap_or(NO_ROUTES);
+        let DraftHost { host, visibility, redirect_to_https, .. } = draft;
+        Self { host, secret: NO_SECRET, routes, visibility, redirect_to_https }
+    }
+
+    /// A server name that the object has no routes for.
+    pub(super) fn binds(sni: HostPattern, visibility: Visibility) -> Self {
+        Self { host: sni, secret: NO_SECRET, routes: NO_ROUTES, visibility, redirect_to_https: false }
+    }
+
+    pub(super) fn bind(&mut self, secret: SecretId) {
+        self.secret = secret;
+    }
+
+    pub(super) fn secret(&self) -> Option<SecretId> {
+        (self.secret != NO_SECRET).then_some(self.secret)
+    }
+
+    pub(super) fn has_routes(&self) -> bool {
+        self.routes != NO_ROUTES
+    }
 }
 
 impl Record {
@@ -64,13 +96,13 @@ impl Record {
     }
 
     /// How the object would serve one of its hosts.
-    pub(super) fn serving(&self, claim: &Claim) -> Serving {
-        Serving {
-            routes: self.routes[claim.routes as usize].clone(),
+    pub(super) fn serving(&self, claim: &Claim) -> Option<Serving> {
+        Some(Serving {
+            routes: self.routes.get(usize::from(claim.routes))?.clone(),
             visibility: claim.visibility,
-            wildcard_depth: claim.wildcard_depth,
+            wildcard_depth: if self.is_kingress() { WildcardDepth::Any } else { WildcardDepth::One },
             redirect_to_https: claim.redirect_to_https,
-        }
+        })
     }
 
     pub(super) fn is_kingress(&self) -> bool {
@@ -98,7 +130,6 @@ pub(super) struct Objects {
     slots: Slab<Record>,
     names: HashTable<IngressId>,
     hosts: HashTable<Place>,
-    snis: HashTable<Place>,
     hasher: foldhash::fast::RandomState,
 }
 
@@ -113,7 +144,7 @@ impl Objects {
     /// How many slots and index entries there are.
     #[cfg(test)]
     pub(super) fn size(&self) -> usize {
-        self.slots.len() + self.names.len() + self.hosts.len() + self.snis.len()
+        self.slots.len() + self.names.len() + self.hosts.len()
     }
 
     pub(super) fn find(&self, kind: ObjectKind, object: &ObjectRef) -> Option<IngressId> {
@@ -154,47 +185,43 @@ impl Objects {
         self.slots.remove(id as usize);
     }
 
-    /// Replaces what a record claims. Returns the bindings that it had before.
+    /// Replaces what a record claims. Returns what it claimed before.
     pub(super) fn set(
         &mut self,
         id: IngressId,
-        routes: Box<[PackedRoutes]>,
+        routes: SmallVec<[PackedRoutes; 1]>,
         claims: Box<[Claim]>,
-        tls: Box<[TlsClaim]>,
-    ) -> Box<[TlsClaim]> {
+    ) -> Box<[Claim]> {
         self.unindex(id);
         let record = &mut self.slots[id as usize];
         record.routes = routes;
-        record.claims = claims;
-        let before = std::mem::replace(&mut record.tls, tls);
+        let before = std::mem::replace(&mut record.claims, claims);
         self.index(id);
         before
     }
 
-    /// Who claims a host, and how, in no particular order.
+    /// Who would serve a host, and how, in no particular order.
     pub(super) fn host_claims(&self, host: &str) -> impl Iterator<Item = (IngressId, &Record, &Claim)> {
+        self.claims(host).filter(|(.., claim)| claim.has_routes())
+    }
+
+    /// Who binds a server name, and to which Secret, in no particular order.
+    pub(super) fn sni_claims(&self, sni: &str) -> impl Iterator<Item = (IngressId, &Record, &Claim)> {
+        self.claims(sni).filter(|(.., claim)| claim.secret().is_some())
+    }
+
+    /// The pattern that is in use for a host already.
+    pub(super) fn known_host(&self, host: &str) -> Option<&HostPattern> {
+        self.claims(host).next().map(|(.., claim)| &claim.host)
+    }
+
+    fn claims(&self, host: &str) -> impl Iterator<Item = (IngressId, &Record, &Claim)> {
         let places = self.hosts.iter_hash(self.hasher.hash_one(host));
         let claims = places.map(|place| {
             let record = &self.slots[place.id as usize];
             (place.id, record, &record.claims[place.nth as usize])
         });
-        claims.filter(move |(_, _, claim)| claim.host.as_str() == host)
-    }
-
-    /// Who binds a server name, in no particular order.
-    pub(super) fn sni_claims(&self, sni: &str) -> impl Iterator<Item = (IngressId, &Record, &TlsClaim)> {
-        let places = self.snis.iter_hash(self.hasher.hash_one(sni));
-        let claims = places.map(|place| {
-            let record = &self.slots[place.id as usize];
-            (place.id, record, &record.tls[place.nth as usize])
-        });
-        claims.filter(move |(_, _, claim)| claim.sni.as_str() == sni)
-    }
-
-    /// The pattern that is in use for a host already.
-    pub(super) fn known_host(&self, host: &str) -> Option<&HostPattern> {
-        let claimed = self.host_claims(host).next().map(|(_, _, claim)| &claim.host);
-        claimed.or_else(|| self.sni_claims(host).next().map(|(_, _, claim)| &claim.sni))
+        claims.filter(move |(.., claim)| claim.host.as_str() == host)
     }
 
     fn name_hash(&self, record: &Record) -> u64 {
@@ -203,38 +230,20 @@ impl Objects {
 
     fn index(&mut self, id: IngressId) {
         let (slots, hasher) = (&self.slots, &self.hasher);
-        let record = &slots[id as usize];
-        let host = |place: &Place| hasher.hash_one(slots[place.id as usize].claims[place.nth as usize].host.as_str());
-        for nth in 0..super::id(record.claims.len()) {
+        let hash = |place: &Place| hasher.hash_one(slots[place.id as usize].claims[place.nth as usize].host.as_str());
+        for nth in 0..super::id(slots[id as usize].claims.len()) {
             let place = Place { id, nth };
-            self.hosts.insert_unique(host(&place), place, host);
-        }
-        let sni = |place: &Place| hasher.hash_one(slots[place.id as usize].tls[place.nth as usize].sni.as_str());
-        for nth in 0..super::id(record.tls.len()) {
-            let place = Place { id, nth };
-            self.snis.insert_unique(sni(&place), place, sni);
+            self.hosts.insert_unique(hash(&place), place, hash);
         }
     }
 
     fn unindex(&mut self, id: IngressId) {
-        let record = &self.slots[id as usize];
-        let hosts = record.claims.iter().map(|claim| claim.host.as_str());
-        let snis = record.tls.iter().map(|claim| claim.sni.as_str());
-        remove_places(&mut self.hosts, &self.hasher, id, hosts);
-        remove_places(&mut self.snis, &self.hasher, id, snis);
-    }
-}
-
-fn remove_places<'a>(
-    table: &mut HashTable<Place>,
-    hasher: &foldhash::fast::RandomState,
-    id: IngressId,
-    texts: impl Iterator<Item = &'a str>,
-) {
-    for (nth, text) in texts.enumerate() {
-        let place = Place { id, nth: super::id(nth) };
-        if let Ok(entry) = table.find_entry(hasher.hash_one(text), |found| *found == place) {
-            entry.remove();
+        for (nth, claim) in self.slots[id as usize].claims.iter().enumerate() {
+            let place = Place { id, nth: super::id(nth) };
+            let hash = self.hasher.hash_one(claim.host.as_str());
+            if let Ok(entry) = self.hosts.find_entry(hash, |found| *found == place) {
+                entry.remove();
+            }
         }
     }
 }

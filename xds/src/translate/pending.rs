@@ -4,6 +4,7 @@
 //! flush then compares it with the value in effect by then: what went back and forth is not told.
 
 use std::hash::Hash;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
@@ -32,7 +33,7 @@ type Before<K, V> = Map<K, Option<V>>;
 
 #[derive(Debug)]
 struct TouchedSecret {
-    before: Option<u64>,
+    before: Option<NonZeroU64>,
     now: Option<Arc<str>>,
 }
 
@@ -53,7 +54,7 @@ impl Pending {
     }
 
     /// A Secret changes from a version (by fingerprint) to another.
-    pub(super) fn touch_secret(&mut self, object: &ObjectRef, before: Option<u64>, now: Option<&Arc<str>>) {
+    pub(super) fn touch_secret(&mut self, object: &ObjectRef, before: Option<NonZeroU64>, now: Option<&Arc<str>>) {
         let touched = self.secrets.entry_ref(object).or_insert(TouchedSecret { before, now: None });
         touched.now = now.cloned();
     }

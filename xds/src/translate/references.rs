@@ -5,7 +5,7 @@
 use super::Options;
 use super::backends::{Lack, split};
 use super::classes::{Classes, Standing};
-use super::effect::{State, clusters};
+use super::effect::{State, clusters, paths_of};
 use super::merge;
 use super::objects::Record;
 use super::problem::Problems;
@@ -80,36 +80,36 @@ fn check_clusters(record: &Record, state: &State, problems: &mut Problems) {
 
 fn check_secrets(record: &Record, state: &State, problems: &mut Problems) {
     let mut missing = Vec::new();
-    for claim in &record.tls {
-        let secret = state.secrets.object(claim.secret);
-        if !state.secrets.exists(claim.secret) && !missing.contains(&claim.secret) {
-            missing.push(claim.secret);
+    for claim in &record.claims {
+        let Some(mine) = claim.secret() else { continue };
+        let secret = state.secrets.object(mine);
+        if !state.secrets.exists(mine) && !missing.contains(&mine) {
+            missing.push(mine);
             problems.error("spec.tls", format_args!("Secret {secret} does not exist; it is used once it does"));
         }
-        let sni = claim.sni.as_str();
-        if let Some((winner, theirs)) = state.binding_claim(sni).filter(|(_, theirs)| theirs.secret != claim.secret) {
-            let in_use = state.secrets.object(theirs.secret);
-            let message = format_args!(
-                "host {sni:?} is bound to Secret {in_use} by {}, so Secret {secret} is not used",
-                winner.key()
-            );
+        let sni = claim.host.as_str();
+        let Some((winner, theirs)) = state.binding_claim(sni) else { continue };
+        if let Some(theirs) = theirs.secret().filter(|theirs| *theirs != mine) {
+            let (in_use, winner) = (state.secrets.object(theirs), winner.key());
+            let message =
+                format_args!("host {sni:?} is bound to Secret {in_use} by {winner}, so Secret {secret} is not used");
             problems.error("spec.tls", message);
         }
     }
 }
 
 fn check_hosts(id: IngressId, record: &Record, state: &State, problems: &mut Problems) {
-    for claim in &record.claims {
+    for claim in record.claims.iter().filter(|claim| claim.has_routes()) {
         let host = claim.host.as_str();
         if let Some(owner) = state.owner(host) {
             let message = format_args!("host {host:?} belongs to {}, which is older", owner.key());
             problems.error("spec.rules", message);
             continue;
         }
-        let mine = record.serving(claim).routes.unshared();
+        let mine = paths_of(record, claim);
         let others = state.objects.host_claims(host).filter(|(other, ..)| *other != id);
         for (_, older, theirs) in others.filter(|(_, other, _)| other.in_effect && other.is_older(record)) {
-            let theirs = older.serving(theirs).routes.unshared();
+            let theirs = paths_of(older, theirs);
             for path in merge::shared_paths(&mine, &theirs) {
                 let (path, key) = (path.as_str(), older.key());
                 let message = format_args!("path {path:?} of host {host:?} is served by {key}, which is older");

@@ -9,7 +9,7 @@ use crate::resource::{ClusterName, Forward, HeaderMatch, PathMatch, Route, Route
 
 /// A [`RouteSet`] in one allocation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct PackedRoutes(Arc<[u8]>);
+pub(super) struct PackedRoutes(Box<[u8]>);
 
 /// What a text in a [`RouteSet`] is, for who shares texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl PackedRoutes {
         packer.0.push(u8::from(set.probe_hash.is_some()));
         packer.0.extend_from_slice(set.probe_hash.as_ref().map_or(&[], |hash| hash.as_slice()));
         packer.all(&set.routes, Packer::route);
-        Self(packer.0.into())
+        Self(packer.0.into_boxed_slice())
     }
 
     /// The routes, with texts as `share` gives them.

@@ -1,6 +1,7 @@
 //! Secrets that exist, and who refers to which.
 
 use std::hash::BuildHasher;
+use std::num::NonZeroU64;
 
 use hashbrown::HashTable;
 use slab::Slab;
@@ -24,7 +25,7 @@ pub(super) struct Secrets {
 struct Secret {
     object: ObjectRef,
     /// Fingerprint of the version; `None` while the Secret does not exist.
-    version: Option<u64>,
+    version: Option<NonZeroU64>,
     users: Users,
 }
 
@@ -38,7 +39,7 @@ impl Secrets {
     /// The Secret is there, in this version.
     pub(super) fn apply(&mut self, secret: &SecretMeta, pending: &mut Pending) {
         let id = self.slot(&secret.object);
-        let fingerprint = self.hasher.hash_one(&secret.version);
+        let fingerprint = NonZeroU64::new(self.hasher.hash_one(&secret.version)).unwrap_or(NonZeroU64::MAX);
         let entry = &mut self.slots[id as usize];
         pending.touch_secret(&entry.object, entry.version, Some(&secret.version));
         if entry.version.is_none() {
@@ -93,7 +94,7 @@ impl Secrets {
     }
 
     /// Fingerprint of the version that the Secret has now.
-    pub(super) fn version(&self, object: &ObjectRef) -> Option<u64> {
+    pub(super) fn version(&self, object: &ObjectRef) -> Option<NonZeroU64> {
         self.slots[self.find(object)? as usize].version
     }
 
