@@ -1,5 +1,7 @@
 //! The directory source, on real files.
 
+#![expect(clippy::unwrap_used, reason = "a helper that fails ends its test")]
+
 mod dir_support;
 
 #[path = "dir_source/broken.rs"]

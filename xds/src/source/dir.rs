@@ -34,10 +34,11 @@ mod watch;
 mod worker;
 
 pub use file::ReadError;
-pub use metrics::describe_metrics;
+pub use metrics::{Stats, describe_metrics};
 pub use secret::{PrivateKey, SecretContent, SecretFiles, SecretReadError};
 pub use watch::WatchError;
 
+use self::metrics::Counters;
 use self::watch::{Pending, Watcher};
 use self::worker::Worker;
 use crate::fault::Faults;
@@ -104,6 +105,7 @@ pub struct DirSource {
     batches: mpsc::Receiver<Vec<ObjectEvent>>,
     pending: Arc<Pending>,
     secrets: SecretFiles,
+    counters: Arc<Counters>,
 }
 
 impl DirSource {
@@ -121,26 +123,30 @@ impl DirSource {
         let mut watcher = Watcher::new(Arc::clone(&pending)).map_err(watch)?;
         watcher.watch(&root).map_err(watch)?;
         let (sender, batches) = mpsc::channel(BATCHES);
-        let worker = Worker::new(root.as_path().into(), options, watcher, &faults, sender);
+        let worker = Worker::new(root.as_path().into(), options, watcher, faults, sender);
         let secrets = SecretFiles::new(Arc::clone(&worker.index), options.max_file_bytes);
+        let counters = Arc::clone(&worker.counters);
         let waiting = Arc::clone(&pending);
         thread::Builder::new()
             .name("postern-dir".to_owned())
             .spawn(move || worker.run(&waiting))
             .map_err(|source| OpenError::Thread { path: root.clone(), source })?;
-        Ok(Self { batches, pending, secrets })
+        Ok(Self { batches, pending, secrets, counters })
     }
 
     /// What differs since the last call: first all there is, in batches that end with [`ObjectEvent::Synced`], then
     /// changes, coalesced. Waits until there is something; never empty. Nothing is lost if the future is dropped.
     pub async fn next(&mut self) -> Vec<ObjectEvent> {
-        match self.batches.recv().await {
-            Some(batch) => batch,
-            None => {
-                tracing::error!("the directory is no longer followed; what was read stays in effect");
-                std::future::pending().await
-            }
+        if let Some(batch) = self.batches.recv().await {
+            return batch;
         }
+        tracing::error!("the directory is no longer followed; what was read stays in effect");
+        std::future::pending().await
+    }
+
+    /// What has been done so far and what is held.
+    pub fn stats(&self) -> Stats {
+        self.counters.stats(&self.secrets.index())
     }
 
     /// Access to the data of the Secrets.

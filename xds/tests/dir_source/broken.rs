@@ -117,7 +117,8 @@ async fn a_bomb_of_aliases_is_refused_and_harms_nothing_else() {
     let mut bomb =
         String::from("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: bomb}\ndata:\n  a0: &a0 [l, l, l, l, l]\n");
     for n in 1..20 {
-        bomb.push_str(&format!("  a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 10].join(", ")));
+        let list = vec![format!("*a{}", n - 1); 10].join(", ");
+        bomb += &["  a", &n.to_string(), ": &a", &n.to_string(), " [", &list, "]\n"].concat();
     }
     let bench = Bench::with(&[("bomb.yaml", &bomb), ("good.yaml", &config_map("a", "1"))]).await;
     assert_eq!(bench.value("a"), Some("1"));
@@ -132,4 +133,18 @@ async fn what_is_no_file_is_reported_and_does_not_block() {
     bench.until(|bench| bench.has_fault(&["pipe.yaml: is not a regular file"])).await;
     bench.write("a.yaml", &config_map("a", "1"));
     bench.until(|bench| bench.value("a") == Some("1")).await;
+}
+
+#[tokio::test]
+async fn an_error_of_the_device_keeps_the_objects() {
+    let mut bench = Bench::with(&[("x.yaml", &config_map("a", "1"))]).await;
+    // The first bytes of a process's memory are never mapped: reading them fails with EIO.
+    let beside = bench.path(".beside");
+    std::os::unix::fs::symlink("/proc/self/mem", &beside).unwrap();
+    fs::rename(&beside, bench.path("x.yaml")).unwrap();
+    bench.until(|bench| bench.has_fault(&["x.yaml: cannot be read: "])).await;
+    assert_eq!(bench.value("a"), Some("1"));
+    bench.replace("x.yaml", &config_map("a", "2"));
+    bench.until(|bench| bench.value("a") == Some("2")).await;
+    assert!(bench.faults.is_empty(), "{:?}", bench.fault_texts());
 }

@@ -174,3 +174,36 @@ async fn dropping_the_future_loses_nothing() {
     bench.write("b.yaml", &config_map("b", "1"));
     bench.until(|bench| bench.state.contains_key(&key(ObjectKind::ConfigMap, "b"))).await;
 }
+
+#[tokio::test]
+async fn an_edit_of_one_of_a_thousand_files_reads_that_file_alone() {
+    let texts: Vec<(String, String)> =
+        (0..1000).map(|n| (format!("{}/m{n}.yaml", n % 10), config_map(&format!("m{n}"), "1"))).collect();
+    let files: Vec<(&str, &str)> = texts.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    let mut bench = Bench::with(&files).await;
+    let before = bench.source.stats();
+    assert_eq!((before.files, before.objects, before.file_reads), (1000, 1000, 1000));
+    bench.write("7/m507.yaml", &config_map("m507", "2"));
+    bench.until(|bench| bench.value("m507") == Some("2")).await;
+    assert_eq!(bench.names_said(), ["+m507"]);
+    assert_eq!(bench.source.stats().file_reads, 1001);
+    assert_eq!(bench.source.stats().rescans, 0);
+}
+
+#[tokio::test]
+async fn the_swap_of_one_volume_reads_that_volume_alone() {
+    let texts: Vec<(String, String)> =
+        (0..50).map(|n| (format!("{n}/..data/a.yaml"), config_map(&format!("m{n}"), "1"))).collect();
+    let files: Vec<(&str, &str)> = texts.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    let mut bench = Bench::with(&files).await;
+    (0..50).for_each(|n| symlink("..data/a.yaml", bench.path(&format!("{n}/a.yaml"))).unwrap());
+    bench.until(|bench| bench.state.len() == 50).await;
+    bench.settle().await;
+    let before = bench.source.stats().file_reads;
+    bench.write("7/..new/a.yaml", &config_map("m7", "2"));
+    fs::rename(bench.path("7/..data"), bench.path("7/..old")).unwrap();
+    fs::rename(bench.path("7/..new"), bench.path("7/..data")).unwrap();
+    bench.until(|bench| bench.value("m7") == Some("2")).await;
+    assert!(bench.source.stats().file_reads - before <= 2);
+    assert_eq!(bench.source.stats().rescans, 0);
+}

@@ -194,34 +194,26 @@ fn check_name(field: &str, name: &str, longest: usize) -> Result<(), ParseError>
     Err(ParseError::new(Some(field.to_owned()), message))
 }
 
-/// Reads one Secret in a document: the document itself, or the item of a list. `None` if it is not there.
-pub(super) fn secret_in(text: Text<'_>, item: u32, object: &ObjectRef) -> Option<Result<SecretDocument, ParseError>> {
-    if item == 0 {
-        return match SecretDocument::parse(text.input(), false) {
-            Ok(secret) => is_named(&secret, object).then_some(Ok(secret)),
-            Err(error) => names_secret(text.input(), object).then_some(Err(error)),
-        };
+/// Reads a Secret of which it is known that it is this document. `None` if it is not.
+pub(super) fn secret_in(text: Text<'_>, object: &ObjectRef) -> Option<Result<SecretDocument, ParseError>> {
+    match SecretDocument::parse(text.input(), false) {
+        Ok(secret) => is_named(&secret, object).then_some(Ok(secret)),
+        Err(error) => names_secret(text.input(), object).then_some(Err(error)),
     }
-    let at = usize::try_from(item).ok()?.checked_sub(1)?;
-    secret_in_list(text, object, |items| items.get(at..=at).unwrap_or_default())
 }
 
 /// Looks for a Secret in a document that may hold anything.
 pub(super) fn find_secret(text: Text<'_>, object: &ObjectRef) -> Option<Result<SecretDocument, ParseError>> {
-    let hint = text.hint();
-    if hint.is_some_and(|(api_version, kind)| kind::content(api_version, kind) == Content::Other) {
-        return None;
-    }
-    secret_in(text, 0, object).or_else(|| secret_in_list(text, object, |items| items))
+    let content = text.hint().map(|(api_version, kind)| kind::content(api_version, kind));
+    let list = matches!(content, None | Some(Content::List(None | Some(ObjectKind::Secret))));
+    let secret = matches!(content, None | Some(Content::Object(ObjectKind::Secret)));
+    let alone = if secret { secret_in(text, object) } else { None };
+    alone.or_else(|| if list { secret_in_list(text, object) } else { None })
 }
 
-fn secret_in_list(
-    text: Text<'_>,
-    object: &ObjectRef,
-    part: impl for<'a> Fn(&'a [serde_json::Value]) -> &'a [serde_json::Value],
-) -> Option<Result<SecretDocument, ParseError>> {
+fn secret_in_list(text: Text<'_>, object: &ObjectRef) -> Option<Result<SecretDocument, ParseError>> {
     let mut items = text.input().parse_untyped::<List>().ok()?.items?;
-    let secrets = part(&items).iter().map(|value| SecretDocument::parse(Input::Value(value), true));
+    let secrets = items.iter().map(|value| SecretDocument::parse(Input::Value(value), true));
     let found = secrets.flatten().find(|secret| is_named(secret, object));
     items.iter_mut().for_each(secret_document::wipe);
     found.map(Ok)

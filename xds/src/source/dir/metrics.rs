@@ -1,6 +1,10 @@
 //! What the directory source counts.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use metrics::{counter, describe_counter, describe_gauge, gauge};
+
+use super::index::Index;
 
 const FILES: &str = "postern_source_files";
 const OBJECTS: &str = "postern_source_objects";
@@ -15,14 +19,44 @@ pub fn describe_metrics() {
     describe_counter!(RESCANS, "Times that the whole directory was looked at again.");
 }
 
-/// A file has been read.
-pub(super) fn file_read() {
-    counter!(FILE_READS).increment(1);
+/// What a directory source has done and holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Files that are known.
+    pub files: usize,
+    /// Objects that are in effect.
+    pub objects: usize,
+    /// Times that a file was read since the start; reading a Secret's data is not counted.
+    pub file_reads: u64,
+    /// Times that the whole directory was looked at again.
+    pub rescans: u64,
 }
 
-/// The whole directory is looked at again.
-pub(super) fn rescanned() {
-    counter!(RESCANS).increment(1);
+/// What one source has done.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    file_reads: AtomicU64,
+    rescans: AtomicU64,
+}
+
+impl Counters {
+    /// A file is read.
+    pub(super) fn file_read(&self) {
+        self.file_reads.fetch_add(1, Relaxed);
+        counter!(FILE_READS).increment(1);
+    }
+
+    /// The whole directory is looked at again.
+    pub(super) fn rescanned(&self) {
+        self.rescans.fetch_add(1, Relaxed);
+        counter!(RESCANS).increment(1);
+    }
+
+    /// What has been done, and what is held.
+    pub(super) fn stats(&self, index: &Index) -> Stats {
+        let (file_reads, rescans) = (self.file_reads.load(Relaxed), self.rescans.load(Relaxed));
+        Stats { files: index.files(), objects: index.objects(), file_reads, rescans }
+    }
 }
 
 /// What is known at present.

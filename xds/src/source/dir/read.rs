@@ -7,7 +7,6 @@ use super::claims::Reading;
 use super::document::{self, Found, Text};
 use super::file::{self, ReadError};
 use super::index::FileId;
-use super::metrics;
 use super::record::Place;
 use super::report::Report;
 use super::split::{Document, split};
@@ -23,7 +22,7 @@ const MAX_DOCUMENTS: u32 = 100_000;
 impl Worker {
     /// Reads a file and says what differs. What cannot be read stays as it was.
     pub(super) fn read_path(&mut self, path: &Path) -> Result<(), Stopped> {
-        metrics::file_read();
+        self.counters.file_read();
         self.retry.remove(path);
         let shown: Arc<str> = path.to_string_lossy().into();
         let opened = match file::open(path) {

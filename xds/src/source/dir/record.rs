@@ -150,7 +150,7 @@ impl<'a> Iterator for Entries<'a> {
             length: self.reader.number()?,
         };
         let (version, secret_type) = match kind {
-            ObjectKind::Secret => (self.reader.word()?, self.reader.secret_type()?),
+            ObjectKind::Secret => (self.reader.word()?, self.reader.secret_type()),
             _ => (0, None),
         };
         Some(EntryView { kind, namespace: self.namespace, name, fingerprint, version, secret_type, place })
@@ -237,11 +237,11 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(self.take(length)?).ok()
     }
 
-    fn secret_type(&mut self) -> Option<Option<&'a str>> {
+    fn secret_type(&mut self) -> Option<&'a str> {
         match self.byte()? {
-            0 => Some(None),
-            1 => Some(Some(TLS_TYPE)),
-            _ => self.text().map(Some),
+            0 => None,
+            1 => Some(TLS_TYPE),
+            _ => self.text(),
         }
     }
 }
@@ -255,7 +255,7 @@ mod tests {
         let facts = Facts {
             fingerprint: u64::from(n) << 40 | 7,
             version: if secret { u64::MAX - u64::from(n) } else { 0 },
-            secret_type: secret.then(|| if n % 2 == 0 { TLS_TYPE.into() } else { "Opaque".into() }),
+            secret_type: secret.then(|| if n.is_multiple_of(2) { TLS_TYPE.into() } else { "Opaque".into() }),
             place: Place { document: n, item: n % 3, start: n * 1000, length: u32::MAX - n },
         };
         Entry { key: ObjectKey { kind, object: ObjectRef::new(namespace, name) }, facts }

@@ -1,9 +1,11 @@
 //! Secrets, read from their files when somebody asks for them.
 
+use std::fmt;
+use std::io::Seek;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
-use std::{fmt, io};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use foldhash::fast::RandomState;
 use zeroize::Zeroizing;
 
 use super::document::{self, Text};
@@ -126,12 +128,13 @@ impl SecretFiles {
     ///
     /// Reads just the bytes where the Secret was found, and the whole file if it is no longer there.
     pub fn read(&self, object: &ObjectRef) -> Result<SecretContent, SecretReadError> {
-        let (path, place) = self.locate(object).ok_or_else(|| SecretReadError::NotFound { object: object.clone() })?;
-        let found = self.find(object, &path, place).map_err(|source| SecretReadError::Unreadable {
-            object: object.clone(),
-            path: path.clone(),
-            source,
-        })?;
+        let at = self.locate(object).ok_or_else(|| SecretReadError::NotFound { object: object.clone() })?;
+        let found = self.find(object, &at);
+        let path = at.path;
+        let found = match found {
+            Ok(found) => found,
+            Err(source) => return Err(SecretReadError::Unreadable { object: object.clone(), path, source }),
+        };
         match found {
             Some(Ok(secret)) => content(object, secret),
             Some(Err(error)) => Err(SecretReadError::Malformed { object: object.clone(), path, reason: reason(error) }),
@@ -148,39 +151,42 @@ impl SecretFiles {
         read.unwrap_or(Err(SecretReadError::Cancelled { object }))
     }
 
-    /// Where a Secret stood when its file was read.
-    fn locate(&self, object: &ObjectRef) -> Option<(PathBuf, Place)> {
-        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-        let file = index.owner(ObjectKind::Secret, object)?;
-        let place = index.record(file)?.find(ObjectKind::Secret, object)?.place;
-        Some((index.path(file), place))
+    /// The index, as the source keeps it.
+    pub(super) fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn find(
-        &self,
-        object: &ObjectRef,
-        path: &PathBuf,
-        place: Place,
-    ) -> Result<Option<Result<SecretDocument, ParseError>>, ReadError> {
-        let (file, status) = file::open(path)?;
-        let json = path.file_name().and_then(|name| name.to_str()).is_some_and(file::is_json);
-        let part = match file::read_range(&file, place.start, place.length) {
-            Ok(part) => Some(part),
-            Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => None,
-            Err(ReadError::NotText { .. }) => None,
-            Err(error) => return Err(error),
-        };
-        let is_whole = |text: &str| json || split(text).count() == 1;
-        let here = part.filter(|text| is_whole(text));
-        if let Some(found @ Ok(_)) =
-            here.and_then(|text| document::secret_in(Text { text: &text, json }, place.item, object))
-        {
-            return Ok(Some(found));
+    /// Where a Secret stood when its file was read.
+    fn locate(&self, object: &ObjectRef) -> Option<Located> {
+        let index = self.index();
+        let file = index.owner(ObjectKind::Secret, object)?;
+        let entry = index.record(file)?.find(ObjectKind::Secret, object)?;
+        let (place, fingerprint) = (entry.place, entry.fingerprint);
+        Some(Located { path: index.path(file), place, fingerprint, hasher: index.hasher() })
+    }
+
+    fn find(&self, object: &ObjectRef, at: &Located) -> Result<Option<Result<SecretDocument, ParseError>>, ReadError> {
+        let (mut file, status) = file::open(&at.path)?;
+        let json = at.path.file_name().and_then(|name| name.to_str()).is_some_and(file::is_json);
+        if at.place.item == 0 {
+            let part = file::read_range(&file, at.place.start, at.place.length);
+            let part = part.ok().filter(|text| Text { text, json }.fingerprint(&at.hasher) == at.fingerprint);
+            if let Some(text) = part {
+                return Ok(document::secret_in(Text { text: &text, json }, object));
+            }
+            file.rewind().map_err(ReadError::Io)?;
         }
-        let (file, status) = if status.is_file() { file::open(path)? } else { (file, status) };
         let text = file::read_text(&file, &status, self.max_file_bytes)?;
         Ok(search(&text, json, object))
     }
+}
+
+/// Where a Secret stood when its file was read, and the hash of its text.
+struct Located {
+    path: PathBuf,
+    place: Place,
+    fingerprint: u64,
+    hasher: RandomState,
 }
 
 /// Looks for a Secret in all of a file.

@@ -52,7 +52,8 @@ impl SecretDocument {
         let written: Written = input.parse().map_err(ParseError::without_content)?;
         let said = written.api_version.as_deref().zip(written.kind.as_deref());
         let is_secret = said.is_some_and(|(api, kind)| content(api, kind) == Content::Object(ObjectKind::Secret));
-        if !is_secret && !(in_typed_list && said.is_none()) {
+        let is_implied = in_typed_list && said.is_none();
+        if !is_secret && !is_implied {
             return Err(ParseError::new(None, "is not a v1 Secret"));
         }
         let mut data = BTreeMap::new();
@@ -89,8 +90,9 @@ impl SecretDocument {
 /// Decodes a value of `data`; line breaks are skipped, as Kubernetes does.
 fn decode(key: &str, value: Option<&Private>) -> Result<Zeroizing<Vec<u8>>, ParseError> {
     let text = value.map_or("", |value| value.0.as_str());
-    let packed: Zeroizing<Vec<u8>> =
-        Zeroizing::new(text.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')).collect());
+    // With all its room from the start: growing would leave copies behind.
+    let mut packed = Zeroizing::new(Vec::with_capacity(text.len()));
+    packed.extend(text.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')));
     let mut bytes = Zeroizing::new(vec![0; base64::decoded_len_estimate(packed.len())]);
     let length = STANDARD.decode_slice(&*packed, &mut bytes).map_err(|error| {
         let what = match error {

@@ -60,7 +60,8 @@ fn load_kingress(input: Input<'_>, in_typed_list: bool) -> Result<Loaded, ParseE
     let document: KIngressDocument = input.parse()?;
     let said = document.api_version.as_deref().zip(document.kind.as_deref());
     let is_it = said.is_some_and(|(api, kind)| content(api, kind) == Content::Object(ObjectKind::KIngress));
-    if !is_it && !(in_typed_list && said.is_none()) {
+    let is_implied = in_typed_list && said.is_none();
+    if !is_it && !is_implied {
         return Err(ParseError::new(None, "is not a networking.internal.knative.dev/v1alpha1 Ingress"));
     }
     let mut value = KIngress { metadata: document.metadata, spec: document.spec };

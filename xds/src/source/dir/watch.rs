@@ -227,3 +227,90 @@ impl From<notify::Error> for WatchError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{DataChange, Flag, RenameMode};
+
+    use super::*;
+
+    /// Longer than any burst: nothing in these tests waits for it.
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn event(kind: EventKind, path: &str) -> Event {
+        Event::new(kind).add_path(path.into())
+    }
+
+    const RENAMED: EventKind = EventKind::Modify(ModifyKind::Name(RenameMode::To));
+    const WRITTEN: EventKind = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+    const CLOSED: EventKind = EventKind::Access(AccessKind::Close(AccessMode::Write));
+
+    fn changed(pending: &Pending) -> Touched {
+        match pending.wait(LONG) {
+            Wake::Changed(touched) => touched,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn events_of_a_burst_are_told_together_and_once() {
+        let (pending, now) = (Pending::default(), Instant::now());
+        for path in ["a", "b", "a", "a"] {
+            pending.note(Ok(event(RENAMED, path)), now);
+        }
+        assert_eq!(changed(&pending).paths, BTreeSet::from(["a".into(), "b".into()]));
+        assert_eq!(pending.wait(Duration::ZERO), Wake::Elapsed);
+    }
+
+    #[test]
+    fn being_read_is_no_change() {
+        let pending = Pending::default();
+        pending.note(Ok(event(EventKind::Access(AccessKind::Open(AccessMode::Any)), "a")), Instant::now());
+        assert_eq!(pending.wait(Duration::ZERO), Wake::Elapsed);
+    }
+
+    #[test]
+    fn a_file_that_is_written_to_waits_for_its_end_and_holds_up_no_other() {
+        let (pending, now) = (Pending::default(), Instant::now());
+        pending.note(Ok(event(WRITTEN, "open")), now);
+        pending.note(Ok(event(RENAMED, "done")), now);
+        assert_eq!(changed(&pending).paths, BTreeSet::from(["done".into()]));
+        pending.note(Ok(event(CLOSED, "open")), Instant::now());
+        assert_eq!(changed(&pending).paths, BTreeSet::from(["open".into()]));
+    }
+
+    #[test]
+    fn a_writer_that_never_ends_is_not_waited_for_for_ever() {
+        let Some(long_ago) = Instant::now().checked_sub(WRITER_PATIENCE) else { return };
+        let pending = Pending::default();
+        pending.note(Ok(event(WRITTEN, "open")), long_ago);
+        assert_eq!(changed(&pending).paths, BTreeSet::from(["open".into()]));
+    }
+
+    #[test]
+    fn lost_events_and_too_many_paths_ask_for_a_rescan() {
+        let pending = Pending::default();
+        pending.note(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)), Instant::now());
+        assert!(changed(&pending).rescan);
+        for n in 0..=MAX_TOUCHED {
+            pending.note(Ok(event(RENAMED, &n.to_string())), Instant::now());
+        }
+        let touched = changed(&pending);
+        assert!(touched.rescan && touched.paths.len() < MAX_TOUCHED);
+    }
+
+    #[test]
+    fn stopping_ends_the_waiting() {
+        let pending = Pending::default();
+        pending.stop();
+        assert_eq!(pending.wait(LONG), Wake::Stopped);
+    }
+
+    #[test]
+    fn a_limit_of_the_kernel_is_named_with_what_raises_it() {
+        let watches = WatchError::from(notify::Error::new(notify::ErrorKind::MaxFilesWatch)).to_string();
+        assert!(watches.contains("fs.inotify.max_user_watches"), "{watches}");
+        let instances = WatchError::from(notify::Error::io(std::io::Error::from_raw_os_error(24))).to_string();
+        assert!(instances.contains("fs.inotify.max_user_instances"), "{instances}");
+    }
+}

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::Options;
 use super::claims::{Claims, Outcome};
 use super::file;
 use super::index::Index;
 use super::links::Link;
+use super::metrics::{self, Counters};
 use super::report::Reports;
 use super::watch::{Pending, Touched, Wake, Watcher};
-use super::{Options, metrics};
 use crate::object::ObjectEvent;
 
 /// So many events are handed over at a time.
@@ -41,6 +42,7 @@ pub(super) struct Worker {
     /// Folders that symbolic links to files lead into.
     pub(super) links: BTreeMap<PathBuf, Link>,
     pub(super) passed_over: u32,
+    pub(super) counters: Arc<Counters>,
     events: Vec<ObjectEvent>,
     sender: mpsc::Sender<Vec<ObjectEvent>>,
     root_is_gone: bool,
@@ -55,7 +57,7 @@ impl Worker {
         root: Arc<Path>,
         options: Options,
         watcher: Watcher,
-        faults: &crate::Faults,
+        faults: crate::Faults,
         sender: mpsc::Sender<Vec<ObjectEvent>>,
     ) -> Self {
         Self {
@@ -64,11 +66,12 @@ impl Worker {
             index: Arc::default(),
             watcher,
             claims: Claims::new(faults.clone()),
-            reports: Reports::new(faults.clone()),
+            reports: Reports::new(faults),
             retry: BTreeSet::new(),
             aliases: BTreeSet::new(),
             links: BTreeMap::new(),
             passed_over: 0,
+            counters: Arc::default(),
             events: Vec::new(),
             sender,
             root_is_gone: false,
@@ -107,7 +110,7 @@ impl Worker {
             Root::Gone => return Ok(()),
             Root::Same if !touched.rescan => {}
             Root::Same | Root::New => {
-                metrics::rescanned();
+                self.counters.rescanned();
                 return self.scan_tree(&root);
             }
         }
