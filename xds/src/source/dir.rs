@@ -29,6 +29,8 @@ mod scan;
 mod secret;
 mod secret_document;
 mod split;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod typed;
 mod watch;
 mod worker;

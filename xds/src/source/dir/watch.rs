@@ -70,7 +70,7 @@ impl Pending {
     }
 
     /// Takes an event in.
-    fn note(&self, event: notify::Result<Event>, now: Instant) {
+    pub(super) fn note(&self, event: notify::Result<Event>, now: Instant) {
         let mut state = self.lock();
         match event {
             Ok(event) if event.need_rescan() => state.rescan = true,

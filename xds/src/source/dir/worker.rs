@@ -242,3 +242,44 @@ enum Root {
     New,
     Gone,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::object::{ObjectKey, ObjectKind, ObjectRef};
+
+    fn config_map(name: &str) -> String {
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\n")
+    }
+
+    #[test]
+    fn when_events_are_lost_everything_is_looked_at_but_only_what_differs_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a", "b", "c"] {
+            std::fs::write(dir.path().join(format!("{name}.yaml")), config_map(name)).unwrap();
+        }
+        // What the watcher sees goes nowhere: all its events are lost.
+        let watcher = Watcher::new(Arc::default()).unwrap();
+        let (sender, mut batches) = mpsc::channel(1);
+        let root: Arc<Path> = dir.path().into();
+        let worker = Worker::new(root, Options::default(), watcher, crate::Faults::default(), sender);
+        let (pending, counters) = (Arc::new(Pending::default()), Arc::clone(&worker.counters));
+        let waiting = Arc::clone(&pending);
+        let thread = std::thread::spawn(move || worker.run(&waiting));
+        assert_eq!(batches.blocking_recv().unwrap().len(), 4);
+
+        std::fs::remove_file(dir.path().join("a.yaml")).unwrap();
+        std::fs::write(dir.path().join("b.yaml"), config_map("d")).unwrap();
+        let lost = notify::Event::new(notify::EventKind::Other).set_flag(notify::event::Flag::Rescan);
+        pending.note(Ok(lost), Instant::now());
+        let key = |name| ObjectKey { kind: ObjectKind::ConfigMap, object: ObjectRef::new("default", name) };
+        let events = batches.blocking_recv().unwrap();
+        let deleted = |name| events.contains(&ObjectEvent::Deleted(key(name)));
+        assert!(events.len() == 3 && deleted("a") && deleted("b"), "{events:?}");
+        pending.stop();
+        thread.join().unwrap();
+        assert_eq!(counters.stats(&Index::default()).file_reads, 4);
+    }
+}
