@@ -1,7 +1,8 @@
 //! Resources: what a gateway runs on, and the [`Update`] that carries their changes.
 //!
-//! Resources refer to each other by name only (a route names its clusters), so each can change alone. Texts and
-//! [`RouteSet`]s are shared with the translator's own records: whoever keeps them by their `Arc` pays for them once.
+//! Resources refer to each other by name only (a route names its clusters), so each can change alone. Texts of
+//! names and lists of addresses are shared with the translator's own records: who keeps them by their `Arc` pays for
+//! them once. Routes are not; the translator keeps them packed, so they may be let go once they are compiled.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -41,8 +41,26 @@ impl State {
         sharing.sort_unstable_by(|(a, _), (b, _)| a.age().cmp(&b.age()));
         let (record, oldest) = sharing.first()?;
         let sets: Vec<_> = sharing.iter().map(|(record, claim)| paths_of(record, claim)).collect();
-        let routes = PackedRoutes::pack(&merge::merge(sets.iter(), route_limit));
-        Some(Serving { routes, ..record.serving(oldest)? })
+        let (merged, _) = merge::merge(&sets, route_limit);
+        Some(Serving { routes: PackedRoutes::pack(&merged), ..record.serving(oldest)? })
+    }
+
+    /// True if a host has more routes than it may, and those of this object are therefore left out.
+    pub(super) fn is_left_out(&self, record: &Record, host: &str, route_limit: usize) -> bool {
+        if self.routes_of(host) <= route_limit {
+            return false;
+        }
+        let mut sharing: Vec<_> = self.objects.host_claims(host).filter(|(_, record, _)| record.in_effect).collect();
+        sharing.sort_unstable_by(|(_, a, _), (_, b, _)| a.age().cmp(&b.age()));
+        let sets: Vec<_> = sharing.iter().map(|(_, record, claim)| paths_of(record, claim)).collect();
+        let (_, left_out) = merge::merge(&sets, route_limit);
+        left_out.iter().any(|place| std::ptr::eq(sharing[*place].1, record))
+    }
+
+    /// How many routes a host has, over all objects.
+    fn routes_of(&self, host: &str) -> usize {
+        let claims = self.objects.host_claims(host);
+        claims.map(|(_, record, claim)| paths_of(record, claim).routes.len()).sum()
     }
 
     /// The TLS binding that is in effect for a server name.
@@ -85,7 +103,7 @@ impl State {
             return;
         }
         self.touch(id, route_limit, pending);
-        self.recheck_rivals(id, pending);
+        self.recheck_rivals(id, route_limit, pending);
         let Some(record) = self.objects.get_mut(id) else { return };
         record.in_effect = in_effect;
         let Some(record) = self.objects.get(id) else { return };
@@ -140,15 +158,16 @@ impl State {
     }
 
     /// Has those looked at again who may get or lose something to this object.
-    pub(super) fn recheck_rivals(&self, id: IngressId, pending: &mut Pending) {
+    fn recheck_rivals(&self, id: IngressId, route_limit: usize, pending: &mut Pending) {
         let Some(record) = self.objects.get(id) else { return };
         pending.recheck([id]);
         for claim in &record.claims {
             let host = claim.host.as_str();
             let mine = LazyCell::new(|| paths_of(record, claim));
+            let crowded = LazyCell::new(|| self.routes_of(host) > route_limit);
             let contends = |(other, theirs, claimed): &(IngressId, &Record, &Claim)| {
-                let exclusive = || record.is_kingress() || theirs.is_kingress();
-                *other != id && (exclusive() || !merge::shared_paths(&mine, &paths_of(theirs, claimed)).is_empty())
+                let all_or_nothing = || record.is_kingress() || theirs.is_kingress() || *crowded;
+                *other != id && (all_or_nothing() || !merge::shared_paths(&mine, &paths_of(theirs, claimed)).is_empty())
             };
             if claim.has_routes() {
                 pending.recheck(self.objects.host_claims(host).filter(contends).map(|(other, ..)| other));

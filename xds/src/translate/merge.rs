@@ -20,19 +20,20 @@ pub(super) fn precedence(route: &Route) -> (u8, Reverse<usize>) {
 }
 
 /// Merges the routes of one host, given from the oldest object to the youngest. Of routes with the same path the oldest
-/// is kept. An object whose routes would go beyond `limit` is left out.
-pub(super) fn merge<'a>(oldest_first: impl Iterator<Item = &'a RouteSet>, limit: usize) -> RouteSet {
-    let mut taken = HashSet::new();
+/// is kept. Objects whose routes would go beyond `limit` are left out; their places are returned.
+pub(super) fn merge(oldest_first: &[RouteSet], limit: usize) -> (RouteSet, Vec<usize>) {
+    let (mut taken, mut left_out) = (HashSet::new(), Vec::new());
     let mut routes = Vec::<Route>::new();
-    for set in oldest_first.filter(|set| !set.routes.is_empty()) {
+    for (place, set) in oldest_first.iter().enumerate() {
         if routes.len() + set.routes.len() > limit {
+            left_out.push(place);
             continue;
         }
         routes.extend(set.routes.iter().filter(|route| taken.insert(&route.path)).cloned());
     }
     routes.sort_by_key(precedence);
     routes.shrink_to_fit();
-    RouteSet { routes, probe_hash: None }
+    (RouteSet { routes, probe_hash: None }, left_out)
 }
 
 /// The paths of `mine` that `others` have too.

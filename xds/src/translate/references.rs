@@ -38,7 +38,7 @@ pub(super) fn check(
     check_clusters(record, state, problems);
     check_secrets(record, state, problems);
     if record.ingress.is_some() {
-        check_hosts(id, record, state, problems);
+        check_hosts(id, record, state, on.limits.routes_per_host, problems);
     }
 }
 
@@ -98,11 +98,16 @@ fn check_secrets(record: &Record, state: &State, problems: &mut Problems) {
     }
 }
 
-fn check_hosts(id: IngressId, record: &Record, state: &State, problems: &mut Problems) {
+fn check_hosts(id: IngressId, record: &Record, state: &State, route_limit: usize, problems: &mut Problems) {
     for claim in record.claims.iter().filter(|claim| claim.has_routes()) {
         let host = claim.host.as_str();
         if let Some(owner) = state.owner(host) {
             let message = format_args!("host {host:?} belongs to {}, which is older", owner.key());
+            problems.error("spec.rules", message);
+            continue;
+        }
+        if state.is_left_out(record, host, route_limit) {
+            let message = format_args!("host {host:?} has more than {route_limit} paths with older objects' ones");
             problems.error("spec.rules", message);
             continue;
         }

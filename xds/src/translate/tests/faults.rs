@@ -256,3 +256,19 @@ fn many_faults_of_one_object_are_counted() {
     assert_eq!(world.faults().len(), 21);
     assert!(world.faults().iter().any(|fault| fault.ends_with("and 10 more faults")));
 }
+
+#[test]
+fn who_makes_a_shared_host_too_long_is_left_out_until_there_is_room() {
+    let limits = Limits { routes_per_host: 3, ..Limits::default() };
+    let mut world = World::with(Options { limits, ..Options::default() });
+    world.apply(["s0", "s1"].map(plain_service));
+    let of = |name: &str, second, paths| {
+        ingress_with(name, &made(second), json!({"rules": [ingress_rule("shop.test", paths)]}))
+    };
+    world.apply([of("a", 1, &[("Exact", "/a"), ("Exact", "/b")]), of("b", 2, &[("Exact", "/c"), ("Exact", "/d")])]);
+    assert!(world.fault().contains("Ingress shop/b: spec.rules: host \"shop.test\" has more than 3 paths"));
+    assert_eq!(world.cluster_for("shop.test", "/c"), None);
+    world.apply([of("a", 1, &[("Exact", "/a")])]);
+    assert_eq!(world.cluster_for("shop.test", "/c"), Some("shop/s0:80"));
+    assert_eq!(world.faults(), [""; 0]);
+}
