@@ -22,6 +22,7 @@ pub mod discovery;
 pub mod fault;
 pub mod object;
 pub mod resource;
+pub mod settings;
 pub mod source;
 pub mod translate;
 mod work_queue;
