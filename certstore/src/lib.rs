@@ -1,4 +1,72 @@
 //! A memory-bounded store of TLS server certificates: *which certificate answers for this server name, right now?*
+//!
+//! ```text
+//!  server name ──► TlsIndex ──► SecretRef ──► CertStore ──► Certificate (chain and key, for rustls)
+//!                  every name,                cached: at once
+//!                  113 bytes each             else: one load ──► SecretSource ──► PEM ──► checks
+//!                                                  ▲
+//!                  secret_changed, secret_removed ─┘ (reload in the background, removal at once)
+//! ```
+//!
+//! The *index* is complete, cheap and never evicted. The *store* may be emptied without a wrong answer: what it doesn't
+//! have it loads when a handshake asks for it, and it holds no more than its budget of bytes.
+//!
+//! ```
+//! use certstore::testing::{ScriptedSource, TestCa};
+//! use certstore::{CertStore, SecretRef, SniPattern, TlsBinding, TlsIndex};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let secret = SecretRef::new("shop", "web-tls");
+//! let mut index = TlsIndex::default();
+//! index.insert(SniPattern::try_from("*.shop.test")?, TlsBinding { secret: secret.clone(), policy: () });
+//!
+//! // For tests; a real source reads an API, a directory, …
+//! let source = ScriptedSource::new();
+//! source.put(&secret, TestCa::new().issue(&["*.shop.test"]).at("1"));
+//! let store = CertStore::builder(source).budget(1024 * 1024).build();
+//!
+//! let name = "eu.shop.test";
+//! let binding = index.lookup(name).expect("the wildcard covers it");
+//! let certificate = match store.cached(&binding.secret) {
+//!     Some(certificate) => certificate,
+//!     None => store.certificate(&binding.secret, name).await?,
+//! };
+//! assert!(certificate.details().covers(name));
+//! let _for_rustls = certificate.certified_key();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `examples/lazy_tls.rs` is a TLS server, `examples/weigh.rs` prints what certificates and names cost.
+//!
+//! # Guarantees
+//! Each has a test of nearly the same words.
+//! * Two hundred first handshakes make one load; no more loads run at a time than allowed; no handshake waits longer
+//!   than the deadline, and those beyond the waiting limit fail at once.
+//! * All names keep working under a budget for a few. Accounted bytes are resident bytes within a fifth.
+//! * A smaller budget keeps what was used last; a larger one keeps everything.
+//! * A rejected certificate leaves the old one serving, and says why. A change that could not be read is read later
+//!   without being reported again.
+//! * From `secret_removed` on the certificate is not handed out. A load begun before a change or removal never outlives
+//!   it.
+//! * A missing secret is asked for once until its backoff is over, and a change ends the backoff.
+//! * A change of a secret that is not cached costs no load.
+//! * No key is in any log, error or debug text.
+//! * A dropped store ends its loads and its tasks.
+//!
+//! # What is held once
+//! Hosts that share a Secret share its entry. Of the chains of different Secrets, intermediates that at least three have
+//! are held once, in a pool of at most 64 certificates and 128 KiB for the whole process; the budget doesn't count them.
+//! rustls wants a chain's bytes owned or borrowed for `'static`, so what is in the pool stays there; what doesn't fit is
+//! owned by each chain and weighed with it. Leaves and keys are never shared.
+//!
+//! # Not here
+//! * Whether a listener may offer a name: that is for the policy in the [`TlsBinding`], and for whoever asks the index.
+//! * Watching Secrets: someone who does tells the store by [`CertStore::secret_changed`] and
+//!   [`CertStore::secret_removed`].
+//! * Verifying chains up to a root, OCSP, issuing certificates.
+//! * Kubernetes, HTTP, sockets.
 
 mod certificate;
 mod details;

@@ -66,10 +66,7 @@ impl CertStore {
     /// The certificate, if it is cached: one lookup, no allocation, no waiting. `None` is not counted as a miss:
     /// [`certificate`](Self::certificate) does that.
     pub fn cached(&self, secret: &SecretRef) -> Option<Arc<Certificate>> {
-        let certificate = self.shared.cache.get(secret)?;
-        certificate.touch(self.shared.millis());
-        self.shared.metrics.hits.increment();
-        Some(certificate)
+        self.shared.cache.get(secret).map(|certificate| self.shared.hit(certificate))
     }
 
     /// The certificate, loaded if need be; `server_name` is the name that it is configured for.
@@ -102,7 +99,7 @@ impl CertStore {
         if desk.flights.changed(secret) {
             return;
         }
-        let Some(certificate) = self.shared.cache.get(secret) else { return };
+        let Some(certificate) = self.shared.cache.peek(secret) else { return };
         let is_current = certificate.version() == Some(version) && certificate.last_error().is_none();
         if !is_current {
             desk.dirty.push(secret);
@@ -151,6 +148,13 @@ impl Shared {
     fn desk(&self) -> MutexGuard<'_, Desk> {
         // What a panicking holder leaves is consistent: each entry stands on its own.
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that the certificate is used.
+    fn hit(&self, certificate: Arc<Certificate>) -> Arc<Certificate> {
+        certificate.touch(self.millis());
+        self.metrics.hits.increment();
+        certificate
     }
 
     /// Milliseconds on the store's clock, for the stamps of entries. Never 0, which is "not used yet".

@@ -53,7 +53,7 @@ impl Shared {
     }
 
     fn conclude(&self, desk: &mut Desk, secret: &SecretRef, flight: &Flight, result: &Outcome, is_stale: bool) {
-        let cached = self.cache.get(secret);
+        let cached = self.cache.peek(secret);
         match (result, cached) {
             (Ok(certificate), Some(old)) => self.swap(desk, certificate, &old),
             (Ok(certificate), None) => {

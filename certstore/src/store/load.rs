@@ -62,7 +62,7 @@ impl Shared {
             if desk.flights.changed(&secret) {
                 continue;
             }
-            match self.cache.get(&secret) {
+            match self.cache.peek(&secret) {
                 Some(cached) => drop(self.start(desk, runtime, &secret, cached.asked_for(), Purpose::Reload)),
                 None => desk.retries.forget(&secret),
             }

@@ -49,9 +49,8 @@ impl Shared {
         let runtime = self.runtime();
         let mut desk = self.desk();
         // It may have come between the lookup and the lock.
-        if let Some(certificate) = self.cache.get(secret) {
-            self.metrics.hits.increment();
-            return Ok(Joined::Cached(certificate));
+        if let Some(certificate) = self.cache.peek(secret) {
+            return Ok(Joined::Cached(self.hit(certificate)));
         }
         self.metrics.misses.increment();
         if let Some(error) = desk.refusals.current(secret, Instant::now()) {
