@@ -77,3 +77,14 @@ async fn of_three_places_each_takes_its_turn() {
     bench.until(|bench| bench.value("a").is_none()).await;
     assert!(bench.faults.is_empty(), "{:?}", bench.fault_texts());
 }
+
+#[tokio::test]
+async fn thousands_of_places_may_go_at_once() {
+    let texts: Vec<(String, String)> = (0..3000).map(|n| (format!("x/{n}.yaml"), config_map("a", "1"))).collect();
+    let files: Vec<(&str, &str)> = texts.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    let mut bench = Bench::with(&files).await;
+    assert_eq!(bench.faults.len(), 2999);
+    fs::remove_dir_all(bench.path("x")).unwrap();
+    bench.until(|bench| bench.value("a").is_none()).await;
+    assert!(bench.faults.is_empty(), "{:?}", bench.fault_texts());
+}

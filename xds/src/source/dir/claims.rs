@@ -143,7 +143,9 @@ impl Claims {
                 self.withdraw(key, file);
                 self.contend(index, key, file, document);
                 let first = place(index, owner, key).document;
-                self.report(index, key, owner, first);
+                // The others have been told.
+                let added = self.contenders.get(key).and_then(|contenders| contenders.last());
+                self.tell(index, added, owner, first);
                 return false;
             }
         }
@@ -208,7 +210,17 @@ impl Claims {
 
     /// Tells every contender which place is in effect.
     fn report(&self, index: &Index, key: &ObjectKey, owner: FileId, document: u32) {
-        for contender in self.contenders.get(key).into_iter().flatten() {
+        self.tell(index, self.contenders.get(key).into_iter().flatten(), owner, document);
+    }
+
+    fn tell<'a>(
+        &self,
+        index: &Index,
+        contenders: impl IntoIterator<Item = &'a Contender>,
+        owner: FileId,
+        document: u32,
+    ) {
+        for contender in contenders {
             let path = index.path(owner);
             let message = format!(
                 "is also in {} document {document}, which is in effect because its path comes first; \

@@ -41,6 +41,8 @@ impl Worker {
                 Ok(())
             }
             Err(error) => {
+                // Known all the same, so that its fault ends with it.
+                self.file_id(path);
                 if let ReadError::Io(_) = &error {
                     self.retry.insert(path.to_owned());
                 }

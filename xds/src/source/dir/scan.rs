@@ -220,7 +220,7 @@ impl Listing {
     fn add(&mut self, name: String, status: &Metadata, path: &Path, link: bool, hasher: &foldhash::fast::RandomState) {
         if status.is_dir() {
             self.dirs.push(name.into());
-        } else if status.is_file() && file::is_manifest(&name) {
+        } else if file::is_manifest(&name) {
             self.files.push((name.into(), file::stamp(status, hasher)));
             if link
                 && let Ok(target) = path.canonicalize()

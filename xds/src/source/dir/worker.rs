@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::Options;
 use super::claims::{Claims, Outcome};
 use super::file;
-use super::index::Index;
+use super::index::{FileId, Index};
 use super::links::Link;
 use super::metrics::{self, Counters};
 use super::report::Reports;
@@ -41,6 +41,8 @@ pub(super) struct Worker {
     pub(super) aliases: BTreeSet<PathBuf>,
     /// Folders that symbolic links to files lead into.
     pub(super) links: BTreeMap<PathBuf, Link>,
+    /// Files whose version of an object has come into effect.
+    again: BTreeSet<FileId>,
     pub(super) passed_over: u32,
     pub(super) counters: Arc<Counters>,
     events: Vec<ObjectEvent>,
@@ -70,6 +72,7 @@ impl Worker {
             retry: BTreeSet::new(),
             aliases: BTreeSet::new(),
             links: BTreeMap::new(),
+            again: BTreeSet::new(),
             passed_over: 0,
             counters: Arc::default(),
             events: Vec::new(),
@@ -130,12 +133,24 @@ impl Worker {
 
     /// Repeats what has become possible, until nothing more follows.
     fn settle(&mut self) -> Result<(), Stopped> {
+        self.take_over()?;
         let waiting = std::mem::take(&mut self.aliases);
         for path in waiting {
             self.scan_tree(&path)?;
         }
+        self.take_over()?;
         let index = self.read_index();
         metrics::holds(index.files(), index.objects());
+        Ok(())
+    }
+
+    /// Reads the files whose version of an object has come into effect. One after the other: thousands may follow
+    /// from each other.
+    fn take_over(&mut self) -> Result<(), Stopped> {
+        while let Some(file) = self.again.pop_first() {
+            let path = self.read_index().path(file);
+            self.read_path(&path)?;
+        }
         Ok(())
     }
 
@@ -206,15 +221,12 @@ impl Worker {
         self.sender.blocking_send(std::mem::take(&mut self.events)).map_err(|_| Stopped)
     }
 
-    /// Says what is gone and reads what takes its place.
+    /// Says what is gone, and notes what is to be read because it takes its place.
     pub(super) fn conclude(&mut self, outcome: Outcome) -> Result<(), Stopped> {
         for key in outcome.deleted {
             self.say(ObjectEvent::Deleted(key))?;
         }
-        for file in outcome.read_again {
-            let path = self.read_index().path(file);
-            self.read_path(&path)?;
-        }
+        self.again.extend(outcome.read_again);
         Ok(())
     }
 
