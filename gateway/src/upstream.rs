@@ -18,14 +18,14 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 use xds::resource::{self, Discovery, UpstreamProtocol};
 
-use crate::route::table::Map;
+use crate::name_map::NameMap;
 
 pub use choose::{Attempts, Choice, Unavailable, Upstreams};
 pub use endpoints::EndpointList;
 
 /// Clusters by name: a persistent map, so that a clone is cheap and a change costs O(log n).
 #[derive(Clone, Debug, Default)]
-pub struct Clusters(Map<Arc<Cluster>>);
+pub struct Clusters(NameMap<Arc<Cluster>>);
 
 impl Clusters {
     /// The cluster of a name.

@@ -2,15 +2,12 @@
 
 use std::sync::Arc;
 
-use imbl::GenericHashMap;
-use imbl::shared_ptr::DefaultSharedPtr;
 use xds::resource::{HostPattern, Visibility, WildcardDepth};
 
 use crate::listener::ListenerName;
+use crate::name_map::NameMap;
 
 use super::Routes;
-
-pub(crate) type Map<V> = GenericHashMap<Arc<str>, V, foldhash::fast::FixedState, DefaultSharedPtr>;
 
 /// What one host pattern stands for.
 #[derive(Clone, Debug)]
@@ -28,9 +25,9 @@ pub struct HostEntry {
 /// Host patterns to routes: a persistent map, so that a clone is cheap and a change costs O(log n).
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
-    exact: Map<HostEntry>,
+    exact: NameMap<HostEntry>,
     /// Wildcards by what follows `*.`.
-    wildcards: Map<HostEntry>,
+    wildcards: NameMap<HostEntry>,
     any: Option<HostEntry>,
 }
 
