@@ -88,6 +88,11 @@ impl ListenerName {
         matches!(self, Self::ExternalHttps | Self::InternalHttps | Self::ProbeHttps)
     }
 
+    /// False for the probe listeners: Knative's prober sends no PROXY header, whatever stands in front of the others.
+    pub const fn may_be_proxied(self) -> bool {
+        !matches!(self, Self::ProbeHttp | Self::ProbeHttps)
+    }
+
     /// Whose hosts are served here: internal listeners serve those of [`Visibility::External`] as well.
     pub const fn visibility(self) -> Visibility {
         match self {

@@ -63,7 +63,8 @@ where
             }
         };
         if http2 {
-            http2::serve(stream, self, permit, watches).await;
+            // Boxed: it is larger than what an HTTP/1.1 connection, of which there are more, needs.
+            Box::pin(http2::serve(stream, self, permit, watches)).await;
         } else {
             http1::serve(stream, self, watches).await;
         }

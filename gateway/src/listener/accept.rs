@@ -28,7 +28,7 @@ const QUIET: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
     /// Whether every connection begins with a PROXY header (version 1 or 2). Off; only for listeners that nobody but a
-    /// load balancer can reach.
+    /// load balancer can reach. Probe listeners never expect one.
     pub proxy_protocol: bool,
     /// How long the PROXY header may take. 5 s.
     pub proxy_header_timeout: Duration,
@@ -43,7 +43,8 @@ impl Default for Policy {
     }
 }
 
-/// Accepts and serves connections until [`Phase::Closing`], then closes the listener and returns; connections go on.
+/// Accepts and serves connections until [`Phase::Closing`], then closes the listener and returns; connections go on
+/// until [`Phase::Expired`], and HTTP/2 streams under way then end with the writes that fail.
 ///
 /// Dropped, it closes the listener; connections go on.
 pub async fn serve<P>(listener: BoundListener, policy: Policy, service: Arc<Service<P>>, mut drain: DrainWatch)
@@ -141,7 +142,7 @@ impl Arrival {
     /// Finds out who the client is.
     async fn identify(mut self) -> io::Result<(Socket, SocketAddr, SocketAddr)> {
         let local = self.tcp.local_addr()?;
-        if !self.policy.proxy_protocol {
+        if !(self.policy.proxy_protocol && self.listener.may_be_proxied()) {
             return Ok((Socket::new(self.tcp, Bytes::new()), self.peer, local));
         }
         let header = tokio::time::timeout(self.policy.proxy_header_timeout, read_proxy_header(&mut self.tcp)).await;

@@ -60,9 +60,9 @@ impl Backend {
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
         let path = request.uri().path().to_owned();
         let body = match (request.method(), path.as_str()) {
-            (&Method::POST, _) => {
-                full(request.into_body().collect().await.map_or_else(|_| Bytes::new(), |b| b.to_bytes()))
-            }
+            (&Method::POST, _) => full(
+                request.into_body().collect().await.map_or_else(|_| Bytes::new(), http_body_util::Collected::to_bytes),
+            ),
             (_, "/stream") => self.two_halves(),
             (_, "/wait") => {
                 self.arrived.add_permits(1);

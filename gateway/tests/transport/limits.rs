@@ -1,12 +1,14 @@
 //! Limits on who may connect.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use postern::listener::Limits;
+use postern::tls::Settings;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::client::{config, connect, read_to_end, read_until};
+use crate::client::{config, connect, exchange, hello, read_to_end, read_until};
 use crate::rig::{Rig, Setup};
 
 const REQUEST: &[u8] = b"GET /a HTTP/1.1\r\nhost: one.test\r\n\r\n";
@@ -49,4 +51,13 @@ async fn handshakes_wait_for_their_turn() {
     let waiting = tokio::spawn(async move { connect(address, &config, "one.test").await.map(drop) });
     drop(slow);
     waiting.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_handshake_that_gets_no_turn_ends_at_its_deadline() {
+    let limits = Limits { max_handshakes: 0, ..Limits::default() };
+    let tls = Settings { handshake_timeout: Duration::from_millis(150), ..Settings::default() };
+    let rig = Rig::with(Setup { limits, tls, ..Setup::default() }).await;
+    assert_eq!(exchange(rig.https(), &hello(config(&rig), "one.test")).await, b"");
+    assert_eq!(rig.source.loads(), 0);
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use postern::listener::Policy;
+use postern::listener::{ListenerName, Policy};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -63,6 +63,14 @@ async fn a_sender_that_speaks_for_itself_keeps_its_address() {
     tcp.write_all(&[b"PROXY UNKNOWN\r\n", REQUEST].concat()).await.unwrap();
     let facts = format!("external-http {} {} plain", tcp.local_addr().unwrap(), rig.http());
     read_until(&mut tcp, &facts).await;
+}
+
+#[tokio::test]
+async fn probes_come_without_a_header() {
+    let rig = rig().await;
+    let mut tcp = TcpStream::connect(rig.address(ListenerName::ProbeHttp)).await.unwrap();
+    tcp.write_all(REQUEST).await.unwrap();
+    read_until(&mut tcp, " plain").await;
 }
 
 #[tokio::test]
