@@ -155,3 +155,47 @@ fn is_misdirected(snapshot: &Snapshot, listener: ListenerName, tls: &TlsFacts, h
         (Some(_), None) | (None, Some(_)) => true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use certstore::{SecretRef, SniPattern, TlsBinding};
+
+    /// Whether a host is refused on a connection that was made for a server name with the certificate of a Secret.
+    fn misdirected(server_name: Option<&str>, presented: Option<&str>, host: &str) -> bool {
+        let mut snapshot = Snapshot::default();
+        for (pattern, secret, policy) in [
+            ("*.shop.test", "wildcard", Visibility::External),
+            ("eu.shop.test", "eu", Visibility::External),
+            ("inner.shop.test", "inner", Visibility::ClusterLocal),
+        ] {
+            let secret = SecretRef::new("ns", secret);
+            let pattern = SniPattern::try_from(pattern).expect("valid");
+            snapshot.tls.insert(pattern, TlsBinding { secret, policy });
+        }
+        let tls = TlsFacts {
+            server_name: server_name.map(Arc::from),
+            secret: presented.map(|secret| SecretRef::new("ns", secret)),
+            protocol_version: "TLSv1_3",
+        };
+        let headers = HeaderMap::new();
+        let listener = ListenerName::ExternalHttps;
+        let facts = RequestFacts { listener, tls: Some(&tls), authority: host, path: "/", headers: &headers };
+        matches!(match_request(&snapshot, &facts), Decision::Misdirected)
+    }
+
+    #[test]
+    fn a_host_is_served_only_on_connections_made_with_its_certificate() {
+        for (server_name, presented, host, expected) in [
+            (Some("eu.shop.test"), Some("eu"), "EU.shop.test:443", false),
+            (Some("us.shop.test"), Some("wildcard"), "jp.shop.test", false),
+            (Some("us.shop.test"), Some("wildcard"), "eu.shop.test", true),
+            (Some("eu.shop.test"), Some("eu"), "us.shop.test", true),
+            (Some("eu.shop.test"), Some("eu"), "unbound.test", true),
+            (None, None, "unbound.test", false),
+            (None, None, "eu.shop.test", true),
+        ] {
+            assert_eq!(misdirected(server_name, presented, host), expected, "{host} on {server_name:?}");
+        }
+    }
+}
