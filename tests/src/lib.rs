@@ -8,13 +8,14 @@
 //!
 //! Everything ends with the value that stands for it: the process, the directory and the listening sockets go when
 //! [`gateway::Gateway`], [`manifests::Manifests`] and [`backend::Backend`] are dropped. Nothing here depends on time
-//! except through [`patience::eventually`]. **Not here**: a simulated Kubernetes API, and load that asks for more than
+//! except through [`patience::eventually`]. **Not here**: load that asks for more than
 //! one machine.
 
 pub mod address;
 pub mod backend;
 pub mod ca;
 pub mod client;
+pub mod cluster;
 pub mod gateway;
 pub mod grpc;
 pub mod manifests;

@@ -1,0 +1,36 @@
+//! Times at which the API server doesn't answer at all.
+
+use tokio::sync::watch;
+
+/// In which way the server is silent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Silence {
+    /// It isn't.
+    #[default]
+    Answering,
+    /// Connections are accepted, requests never answered, watches send nothing.
+    Stalled,
+    /// Connections are reset, new ones refused.
+    Refusing,
+}
+
+/// Whether the server is silent.
+#[derive(Debug, Default)]
+pub(super) struct State(watch::Sender<Silence>);
+
+impl State {
+    pub(super) fn set(&self, silence: Silence) {
+        self.0.send_replace(silence);
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<Silence> {
+        self.0.subscribe()
+    }
+
+    /// Waits until the server answers.
+    pub(super) async fn answering(&self) {
+        let mut silence = self.0.subscribe();
+        // The sender is borrowed, so it is there.
+        let _there = silence.wait_for(|silence| *silence == Silence::Answering).await;
+    }
+}

@@ -1,0 +1,12 @@
+//! The simulated cluster, seen by the real client of Kubernetes for Rust.
+
+#[cfg(test)]
+mod access;
+#[cfg(test)]
+mod client;
+#[cfg(test)]
+mod lists;
+#[cfg(test)]
+mod objects;
+#[cfg(test)]
+mod watches;
