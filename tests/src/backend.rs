@@ -41,7 +41,7 @@ pub enum Speaks {
 /// | `/-/hold` | as usual, after a [`Backend::permit`] |
 /// | `/-/status/N` | that status |
 /// | `/-/echo` | the request's body, as it comes |
-/// | `/-/abort` | announces 1,000 bytes, sends 10 and breaks off |
+/// | `/-/abort` | announces 1,000 bytes, sends 10 and, after a [`Backend::permit`], breaks off |
 /// | any other | what was seen of the request, as [`Seen`]; with `Upgrade: websocket`, an echo of messages |
 #[derive(Debug)]
 pub struct Backend {

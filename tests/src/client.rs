@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::backend::Seen;
 use crate::gateway::Gateway;
+use crate::patience::PATIENCE;
 use crate::{Result, ensure};
 
 mod connection;
@@ -21,7 +22,7 @@ pub mod tls;
 pub mod tools;
 pub mod websocket;
 
-pub use connection::Connection;
+pub use connection::{Connection, Pending};
 pub use tls::{Peer, TlsClient};
 
 /// A byte stream to a gateway, plain or encrypted.
@@ -154,7 +155,7 @@ impl Reply {
     /// Reads an answer to its end.
     pub async fn read(response: Response<Incoming>) -> Result<Self> {
         let (head, body) = response.into_parts();
-        let body = body.collect().await?.to_bytes();
+        let body = in_time("the rest of an answer", body.collect()).await??.to_bytes();
         Ok(Self { status: head.status.as_u16(), version: head.version, headers: head.headers, body })
     }
 
@@ -179,6 +180,12 @@ impl Reply {
 pub async fn get_plain(address: SocketAddr, target: &str) -> Result<Reply> {
     let mut connection = Connection::open(tcp(address).await?, false).await?;
     Reply::read(connection.send(&Call::get(&format!("http://{address}{target}"))).await?).await
+}
+
+/// What a client waits for at most as long as patience lasts.
+async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> Result<T> {
+    let outcome = tokio::time::timeout(PATIENCE, future).await;
+    Ok(outcome.map_err(|_| format!("{what} did not come within {PATIENCE:?}"))?)
 }
 
 /// A TCP connection that sends at once what it is given.

@@ -110,8 +110,10 @@ impl Options {
         }
         arguments.extend(["--log-format".into(), "json".into()]);
         arguments.extend(["--cert-cache".into(), self.cert_cache.clone().into()]);
-        if !self.arguments.iter().any(|argument| argument == "--drain-timeout") {
-            arguments.extend(["--drain-timeout".into(), "5s".into()]);
+        for (flag, value) in [("--drain-delay", "300ms"), ("--drain-timeout", "5s")] {
+            if !self.arguments.iter().any(|argument| argument == flag) {
+                arguments.extend([flag.into(), value.into()]);
+            }
         }
         arguments.extend(self.arguments.iter().cloned());
         arguments

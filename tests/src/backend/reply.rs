@@ -48,7 +48,7 @@ async fn by_path(state: Arc<State>, request: Request<Incoming>) -> Response<Body
         }
         "status" => status(u16::try_from(number).unwrap_or_default()),
         "echo" => Response::new(request.into_body().map_err(io::Error::other).boxed_unsync()),
-        "abort" => abort(),
+        "abort" => abort(state),
         _ => seen(&state, request).await,
     }
 }
@@ -81,9 +81,13 @@ fn gated_parts(state: Arc<State>, count: usize) -> Body {
     BodyExt::boxed_unsync(StreamBody::new(parts))
 }
 
-fn abort() -> Response<Body> {
-    let frames = [Ok(Frame::data(Bytes::from_static(b"0123456789"))), Err(io::Error::other("breaking off"))];
-    let mut response = Response::new(BodyExt::boxed_unsync(StreamBody::new(stream::iter(frames))));
+fn abort(state: Arc<State>) -> Response<Body> {
+    let broken = async move {
+        wait(&state).await;
+        Err(io::Error::other("breaking off"))
+    };
+    let begun = stream::iter([Ok(Frame::data(Bytes::from_static(b"0123456789")))]);
+    let mut response = Response::new(BodyExt::boxed_unsync(StreamBody::new(begun.chain(stream::once(broken)))));
     response.headers_mut().insert(CONTENT_LENGTH, 1_000.into());
     response
 }

@@ -1,6 +1,7 @@
 //! A client's HTTP connection, HTTP/1.1 or HTTP/2.
 
 use bytes::Bytes;
+use futures_util::future::{BoxFuture, FutureExt, TryFutureExt};
 use http_body_util::Full;
 use hyper::Response;
 use hyper::body::Incoming;
@@ -8,7 +9,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::task::JoinHandle;
 
-use super::{Call, Stream};
+use super::{Call, Stream, in_time};
 use crate::Result;
 
 /// A connection that can carry several requests; HTTP/2 ones at the same time.
@@ -17,6 +18,9 @@ pub struct Connection {
     sender: Sender,
     driver: JoinHandle<Result<(), hyper::Error>>,
 }
+
+/// A request under way.
+pub type Pending = BoxFuture<'static, Result<Response<Incoming>>>;
 
 #[derive(Debug)]
 enum Sender {
@@ -38,16 +42,21 @@ impl Connection {
 
     /// Makes a request and returns when the header of the answer is there.
     pub async fn send(&mut self, call: &Call) -> Result<Response<Incoming>> {
-        match &mut self.sender {
+        in_time("an answer", self.start(call).await?).await?
+    }
+
+    /// Starts a request; what is returned waits for the header of the answer. With HTTP/2 others can be started meanwhile.
+    pub async fn start(&mut self, call: &Call) -> Result<Pending> {
+        Ok(match &mut self.sender {
             Sender::Http1(sender) => {
                 sender.ready().await?;
-                Ok(sender.send_request(call.request(false)?).await?)
+                sender.send_request(call.request(false)?).err_into().boxed()
             }
             Sender::Http2(sender) => {
                 sender.ready().await?;
-                Ok(sender.send_request(call.request(true)?).await?)
+                sender.send_request(call.request(true)?).err_into().boxed()
             }
-        }
+        })
     }
 
     /// True while the gateway has neither closed the connection nor asked for its end.

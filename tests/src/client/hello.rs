@@ -9,6 +9,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::in_time;
 use super::tls::identity;
 use crate::Result;
 
@@ -51,7 +52,7 @@ pub fn client_hello(server_name: Option<&[u8]>) -> Vec<u8> {
 pub async fn greet(address: SocketAddr, server_name: Option<&[u8]>) -> Result<Answer> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(&client_hello(server_name)).await?;
-    answer(&mut stream).await
+    in_time("an answer to a ClientHello", answer(&mut stream)).await?
 }
 
 /// Reads records until the certificate, an alert or the end.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use rustls::client::Resumption;
+use rustls::crypto::SupportedKxGroup;
 use rustls::pki_types::{CertificateDer, DnsName, ServerName};
 use rustls::{AlertDescription, ClientConfig, HandshakeKind, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,6 +13,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use super::in_time;
 use crate::ca::TestCa;
 use crate::{Error, Result};
 
@@ -25,6 +27,7 @@ pub struct TlsClient {
     versions: &'static [&'static SupportedProtocolVersion],
     alpn: Vec<Vec<u8>>,
     resumption: Option<Resumption>,
+    key_exchange: Option<&'static dyn SupportedKxGroup>,
 }
 
 /// What a handshake agreed on.
@@ -45,7 +48,13 @@ pub struct Peer {
 impl TlsClient {
     /// A client that trusts this authority, without resumption.
     pub fn new(ca: &TestCa) -> Result<Self> {
-        Ok(Self { roots: ca.roots()?, versions: rustls::DEFAULT_VERSIONS, alpn: Vec::new(), resumption: None })
+        Ok(Self {
+            roots: ca.roots()?,
+            versions: rustls::DEFAULT_VERSIONS,
+            alpn: Vec::new(),
+            resumption: None,
+            key_exchange: None,
+        })
     }
 
     /// The same client, offering these protocols.
@@ -63,10 +72,18 @@ impl TlsClient {
         Self { resumption: Some(Resumption::in_memory_sessions(4_096)), ..self.clone() }
     }
 
+    /// The same client, with classical key exchange only. Otherwise it prefers X25519MLKEM768.
+    pub fn x25519(&self) -> Self {
+        Self { key_exchange: Some(rustls::crypto::aws_lc_rs::kx_group::X25519), ..self.clone() }
+    }
+
     /// The configuration, for many connections.
     pub fn config(&self) -> Result<Arc<ClientConfig>> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(self.versions)?;
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        if let Some(group) = self.key_exchange {
+            provider.kx_groups = vec![group];
+        }
+        let builder = ClientConfig::builder_with_provider(Arc::new(provider)).with_protocol_versions(self.versions)?;
         let mut config = builder.with_root_certificates(Arc::clone(&self.roots)).with_no_client_auth();
         config.alpn_protocols.clone_from(&self.alpn);
         config.resumption = self.resumption.clone().unwrap_or_else(Resumption::disabled);
@@ -99,7 +116,7 @@ pub async fn connect(
     };
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    let stream = TlsConnector::from(Arc::clone(config)).connect(server_name, stream).await?;
+    let stream = in_time("a handshake", TlsConnector::from(Arc::clone(config)).connect(server_name, stream)).await??;
     let peer = Peer::of(&stream)?;
     Ok((stream, peer))
 }
@@ -109,7 +126,7 @@ pub async fn close(mut stream: TlsStream<TcpStream>) {
     // What the server does after our close_notify is no concern of a client that is leaving.
     let _closing = stream.shutdown().await;
     let mut rest = Vec::new();
-    let _closed = stream.read_to_end(&mut rest).await;
+    let _closed = in_time("the end of a connection", stream.read_to_end(&mut rest)).await;
 }
 
 impl Peer {

@@ -4,7 +4,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::Stream;
+use super::{Stream, in_time};
 use crate::{Result, ensure};
 
 /// An open WebSocket.
@@ -23,7 +23,7 @@ impl<S: Stream> WebSocket<S> {
     /// Sends a text and waits for its echo.
     pub async fn echo(&mut self, text: &str) -> Result<()> {
         self.socket.send(Message::text(text)).await?;
-        let answer = self.socket.next().await.ok_or("the WebSocket ended")??;
+        let answer = in_time("an echo", self.socket.next()).await?.ok_or("the WebSocket ended")??;
         ensure(answer.to_text()? == text, || format!("sent {text:?}, got {answer:?}"))
     }
 }

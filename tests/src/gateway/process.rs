@@ -1,28 +1,61 @@
 //! What a process uses, as the kernel counts it (proc(5)).
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::process::Pid;
 
 use crate::Result;
 
-/// Memory and CPU time of a process.
-#[derive(Clone, Copy, Debug)]
+/// Memory and CPU time of a process, at one moment.
+#[derive(Clone, Debug)]
 pub struct Usage {
     /// Resident set size in bytes.
     pub rss: u64,
+    /// The highest resident set size so far, in bytes.
+    pub peak_rss: u64,
     /// User and system time of all threads since the start, ended ones included. The kernel shows it in ticks of 10 ms.
     pub cpu: Duration,
+    /// Time on a CPU of each living thread, to the nanosecond.
+    threads: BTreeMap<OsString, u64>,
 }
 
 impl Usage {
     /// What the process uses now.
     pub(super) fn of(pid: Pid) -> Result<Self> {
-        let pid = pid.as_raw_nonzero();
-        let statm = std::fs::read_to_string(format!("/proc/{pid}/statm"))?;
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        Ok(Self { rss: resident(&statm)?, cpu: cpu_time(&stat)? })
+        let directory = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
+        let read = |file: &str| fs::read_to_string(directory.join(file));
+        let mut threads = BTreeMap::new();
+        for thread in fs::read_dir(directory.join("task"))? {
+            let thread = thread?;
+            // A thread may end between listing and reading.
+            let Ok(schedstat) = fs::read_to_string(thread.path().join("schedstat")) else { continue };
+            let on_cpu = schedstat.split(' ').next().unwrap_or_default();
+            threads.insert(thread.file_name(), on_cpu.trim().parse()?);
+        }
+        Ok(Self {
+            rss: resident(&read("statm")?)?,
+            peak_rss: peak(&read("status")?)?,
+            cpu: cpu_time(&read("stat")?)?,
+            threads,
+        })
     }
+
+    /// CPU time since an earlier moment: that of living threads, to the nanosecond. What a thread used that has ended in
+    /// between is missing.
+    pub fn cpu_since(&self, earlier: &Self) -> Duration {
+        let used =
+            |(thread, now): (&OsString, &u64)| now.saturating_sub(earlier.threads.get(thread).copied().unwrap_or(0));
+        Duration::from_nanos(self.threads.iter().map(used).sum())
+    }
+}
+
+fn peak(status: &str) -> Result<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("status has no VmHWM")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1_024)
 }
 
 fn resident(statm: &str) -> Result<u64> {
@@ -51,7 +84,12 @@ mod tests {
     }
 
     #[test]
-    fn this_process_has_memory() {
-        assert!(Usage::of(rustix::process::getpid()).unwrap().rss > 100_000);
+    fn this_process_has_memory_and_uses_time() {
+        let before = Usage::of(rustix::process::getpid()).unwrap();
+        assert!(before.rss > 100_000 && before.peak_rss >= before.rss / 2);
+        let mut sum = 0_u64;
+        while Usage::of(rustix::process::getpid()).unwrap().cpu_since(&before).is_zero() {
+            sum = std::hint::black_box(sum + 1);
+        }
     }
 }

@@ -1,0 +1,94 @@
+//! Health, metrics and what each port of them answers.
+
+use postern_tests::backend::Backend;
+use postern_tests::client::{Call, get_plain};
+use postern_tests::gateway::Options;
+use postern_tests::{Result, ensure};
+
+use crate::world::{Scene, World};
+
+async fn world() -> Result<(World, Backend)> {
+    let scene = Scene::new()?;
+    let backend = Backend::http1("shop").await?;
+    scene.site("shop.test", &backend)?;
+    Ok((scene.open().await?, backend))
+}
+
+#[tokio::test]
+async fn a_running_gateway_is_live_and_ready() -> Result<()> {
+    let (world, _backend) = world().await?;
+    let metrics = world.gateway.address("metrics")?;
+    assert_eq!(get_plain(metrics, "/livez").await?.status, 200);
+    assert_eq!(get_plain(metrics, "/readyz").await?.status, 200);
+    assert_eq!(get_plain(metrics, "/else").await?.status, 404);
+    Ok(())
+}
+
+#[tokio::test]
+async fn kouriers_readiness_is_answered_inside_only() -> Result<()> {
+    let (world, backend) = world().await?;
+    let call = Call::get("http://internalkourier/ready");
+    assert_eq!(world.send(&call.clone().on("internal-http")).await?.status, 200);
+    assert_eq!(world.send(&call).await?.status, 404);
+    assert_eq!(backend.requests(), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_promised_metrics_are_there_under_both_paths() -> Result<()> {
+    let (world, _backend) = world().await?;
+    assert_eq!(world.status("https://shop.test/").await?, 200);
+    let metrics = world.gateway.metrics().await?;
+    for name in ["entries", "bytes", "budget_bytes", "hits_total", "misses_total", "loads_total", "evictions_total"] {
+        metrics.require(&format!("postern_certstore_{name}"))?;
+    }
+    metrics.require("postern_build_info")?;
+    let kourier = get_plain(world.gateway.address("metrics")?, "/stats/prometheus").await?;
+    ensure(kourier.text().contains("postern_certstore_entries"), || kourier.text())
+}
+
+#[tokio::test]
+async fn hits_misses_and_entries_are_counted() -> Result<()> {
+    let (world, _backend) = world().await?;
+    for _ in 0..3 {
+        world.handshake("shop.test").await?;
+    }
+    let metrics = world.gateway.metrics().await?;
+    let counted = ["misses_total", "hits_total", "loads_total", "entries"]
+        .map(|name| metrics.sum(&format!("postern_certstore_{name}")).to_string());
+    assert_eq!(counted, ["1", "2", "1", "1"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_metrics_port_takes_no_orders() -> Result<()> {
+    let (mut world, _backend) = world().await?;
+    let address = world.gateway.address("metrics")?;
+    let post = format!("POST /drain_listeners HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n");
+    let head = postern_tests::client::raw::exchange(address, post).await?;
+    ensure(!matches!(head, postern_tests::client::raw::Head::Status(200..=299, _)), || format!("{head:?}"))?;
+    assert_eq!(world.status("https://shop.test/").await?, 200);
+    world.gateway.terminate()?;
+    assert!(world.gateway.ended().await?.success());
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_access_log_can_be_switched_off() -> Result<()> {
+    let scene = Scene::new()?;
+    let backend = Backend::http1("shop").await?;
+    scene.site("shop.test", &backend)?;
+    let mut world = scene.open_with(Options::default().argument("--access-log").argument("off")).await?;
+    assert_eq!(world.status("https://shop.test/never-logged").await?, 200);
+    world.gateway.terminate()?;
+    world.gateway.ended().await?;
+    assert!(!world.gateway.log().has_line_with(&["never-logged"]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_access_log_says_who_asked_for_what() -> Result<()> {
+    let (world, _backend) = world().await?;
+    assert_eq!(world.status("https://shop.test/cart").await?, 200);
+    world.until_logged(&["shop.test", "/cart", "200"]).await
+}

@@ -1,0 +1,191 @@
+//! Endpoints that refuse, come back, are missing, or break off.
+
+use std::time::Duration;
+
+use postern_tests::address;
+use postern_tests::backend::{Backend, Speaks};
+use postern_tests::client::raw::RawConnection;
+use postern_tests::client::{Call, Reply};
+use postern_tests::gateway::Options;
+use postern_tests::manifests::{PathRule, Rule, Service};
+use postern_tests::patience::eventually;
+use postern_tests::{Result, ensure};
+
+use crate::world::{NAMESPACE, Scene, World};
+
+/// How long a backend of these cases is away: well within what a request may wait for an endpoint.
+const OUTAGE: Duration = Duration::from_millis(300);
+
+/// A gateway for `shop.test`, whose Service is given.
+async fn world_of(service: Service) -> Result<World> {
+    let scene = Scene::new()?;
+    scene.write("service", &service.objects())?;
+    scene.kingress("shop", |kingress| kingress.rule(Rule::external(&["shop.test"]).path(PathRule::to("shop"))))?;
+    // How long is waited for an endpoint that never comes is how long the cases below take.
+    scene.open_with(Options::default().argument("--endpoint-wait").argument("2s")).await
+}
+
+fn service() -> Service {
+    Service::new(NAMESPACE, "shop")
+}
+
+#[tokio::test]
+async fn a_refused_connection_goes_to_another_endpoint() -> Result<()> {
+    let backend = Backend::http1("one").await?;
+    let world = world_of(service().endpoint(address::unused()).endpoint(backend.address())).await?;
+    for number in 0..30 {
+        let call = if number % 2 == 0 { Call::get("http://shop.test/") } else { Call::post("http://shop.test/", "x") };
+        assert_eq!(world.send(&call).await?.status, 200, "request {number}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_restarting_backend_is_waited_for() -> Result<()> {
+    let backend = Backend::http1("one").await?;
+    let world = world_of(service().endpoint(backend.address())).await?;
+    assert_eq!(world.status("http://shop.test/").await?, 200);
+    let address = backend.stop().await;
+    let restart = async {
+        tokio::time::sleep(OUTAGE).await;
+        Backend::start_at(address, "again", Speaks::Http1).await
+    };
+    let post = Call::post("http://shop.test/", "once");
+    let get = Call::get("http://shop.test/");
+    let (again, posted, got) = tokio::join!(restart, world.send(&post), world.send(&get));
+    let again = again?;
+    assert_eq!((posted?.seen()?.backend.as_str(), got?.status), ("again", 200));
+    assert_eq!(again.requests(), 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn nobody_there_is_503() -> Result<()> {
+    let world = world_of(service().endpoint(address::unused())).await?;
+    assert_eq!(world.status("http://shop.test/").await?, 503);
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_endpoint_is_503_until_there_is_one() -> Result<()> {
+    let backend = Backend::http1("one").await?;
+    let world = world_of(service().unready_endpoint(backend.address())).await?;
+    assert_eq!(world.status("http://shop.test/").await?, 503);
+    world.scene.write("service", &service().endpoint(backend.address()).objects())?;
+    world.until_status("http://shop.test/", 200).await
+}
+
+#[tokio::test]
+async fn endpoints_that_are_not_ready_get_nothing() -> Result<()> {
+    let (ready, unready) = (Backend::http1("ready").await?, Backend::http1("unready").await?);
+    let world = world_of(service().unready_endpoint(unready.address()).endpoint(ready.address())).await?;
+    for _ in 0..10 {
+        assert_eq!(world.backend("http://shop.test/").await?, "ready");
+    }
+    assert_eq!(unready.connections(), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn endpoints_share_the_requests() -> Result<()> {
+    let (one, two) = (Backend::http1("one").await?, Backend::http1("two").await?);
+    let world = world_of(service().endpoint(one.address()).endpoint(two.address())).await?;
+    for _ in 0..40 {
+        assert_eq!(world.status("http://shop.test/").await?, 200);
+    }
+    assert!(one.requests() >= 10 && two.requests() >= 10, "{} and {}", one.requests(), two.requests());
+    Ok(())
+}
+
+#[tokio::test]
+async fn traffic_follows_the_endpoints() -> Result<()> {
+    let (one, two) = (Backend::http1("one").await?, Backend::http1("two").await?);
+    let world = world_of(service().endpoint(one.address())).await?;
+    assert_eq!(world.backend("http://shop.test/").await?, "one");
+    world.scene.write("service", &service().endpoint(two.address()).objects())?;
+    world.until_backend("http://shop.test/", "two").await
+}
+
+#[tokio::test]
+async fn a_missing_service_spoils_nothing_else_and_heals() -> Result<()> {
+    let scene = Scene::new()?;
+    let backend = Backend::http1("one").await?;
+    scene.service("there", &[&backend])?;
+    scene.kingress("shop", |kingress| {
+        kingress
+            .rule(Rule::external(&["there.test"]).path(PathRule::to("there")))
+            .rule(Rule::external(&["missing.test"]).path(PathRule::to("missing")))
+    })?;
+    let world = scene.open().await?;
+    assert_eq!(world.status("http://there.test/").await?, 200);
+    let status = world.status("http://missing.test/").await?;
+    assert!(matches!(status, 404 | 503), "answered {status}");
+    world.until_logged(&["shop/missing"]).await?;
+    world.scene.service("missing", &[&backend])?;
+    world.until_status("http://missing.test/", 200).await
+}
+
+#[tokio::test]
+async fn a_service_that_vanishes_is_503_and_heals() -> Result<()> {
+    let backend = Backend::http1("one").await?;
+    let world = world_of(service().endpoint(backend.address())).await?;
+    world.scene.write("service", &service().objects())?;
+    world.until_status("http://shop.test/", 503).await?;
+    world.scene.write("service", &service().endpoint(backend.address()).objects())?;
+    world.until_status("http://shop.test/", 200).await
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_not_passed_on_as_complete() -> Result<()> {
+    let backend = Backend::http1("one").await?;
+    let world = world_of(service().endpoint(backend.address())).await?;
+    for call in [Call::get("http://shop.test/-/abort"), Call::get("http://shop.test/-/abort").http2()] {
+        let mut connection = call.connect(&world.gateway, &world.scene.tls).await?;
+        let pending = tokio::spawn(connection.start(&call).await?);
+        eventually("the answer has begun", async || ensure(backend.waiting() == 1, || "not yet".to_owned())).await?;
+        backend.permit(1);
+        // Either the break comes through, or the answer as a whole is replaced.
+        if let Ok(response) = pending.await? {
+            let (status, read) = (response.status(), Reply::read(response).await);
+            assert!(status == 502 || read.is_err(), "{status} with a complete body");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn statuses_of_the_backend_are_its_own() -> Result<()> {
+    let backend = Backend::http1("one").await?;
+    let world = world_of(service().endpoint(backend.address())).await?;
+    for status in [204, 304, 404, 418, 500, 502, 503] {
+        assert_eq!(world.status(&format!("http://shop.test/-/status/{status}")).await?, status);
+    }
+    assert_eq!(backend.requests(), 7);
+    Ok(())
+}
+
+#[tokio::test]
+async fn large_bodies_pass_both_ways() -> Result<()> {
+    let backend = Backend::http1("one").await?;
+    let world = world_of(service().endpoint(backend.address())).await?;
+    let body = vec![b'b'; 3 << 20];
+    for call in
+        [Call::post("http://shop.test/-/echo", body.clone()), Call::post("http://shop.test/-/echo", body).http2()]
+    {
+        let reply = world.send(&call).await?;
+        assert_eq!((reply.status, reply.body.len()), (200, 3 << 20));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_expectation_is_answered_before_the_body_is_sent() -> Result<()> {
+    let backend = Backend::http1("one").await?;
+    let world = world_of(service().endpoint(backend.address())).await?;
+    let mut connection = RawConnection::open(world.gateway.address("external-http")?).await?;
+    connection.send("POST / HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n").await?;
+    assert_eq!(connection.status().await?, 100);
+    connection.send("hello").await?;
+    assert_eq!(connection.status().await?, 200);
+    Ok(())
+}
