@@ -1,0 +1,97 @@
+//! Benchmarks that print what the gateway costs: `bench services|rotate|handshake|requests`.
+//!
+//! The gateway runs as a process of its own (this executable again); only its CPU time and memory are counted, not those
+//! of the clients and backends, which run here.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use postern_tests::Result;
+
+mod fleet;
+mod handshake;
+mod report;
+mod requests;
+mod rotate;
+mod run;
+mod services;
+
+use report::Report;
+
+/// The first argument with which this executable is the gateway.
+const GATEWAY: &str = "gateway-under-test";
+
+/// What the gateway costs.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "bench")]
+struct Arguments {
+    /// What is measured.
+    #[arg(value_enum)]
+    benchmark: Benchmark,
+    /// Number of services; several are measured one after the other.
+    #[arg(long, value_delimiter = ',')]
+    count: Vec<usize>,
+    /// How often each figure is taken.
+    #[arg(long, default_value_t = 3)]
+    repeat: usize,
+    /// For people, or for programs.
+    #[arg(long, value_enum, default_value_t = Output::Human)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Benchmark {
+    /// Memory per service while no certificate is loaded, and what a start costs.
+    Services,
+    /// What a renewed certificate costs, and how soon it is served.
+    Rotate,
+    /// CPU time per handshake: full, resumed, and with a certificate that is not cached.
+    Handshake,
+    /// CPU time per proxied request of 1 KiB over TLS.
+    Requests,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Output {
+    Human,
+    Json,
+}
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    let program = arguments.next().unwrap_or_default();
+    let mut arguments = arguments.peekable();
+    if arguments.next_if(|first| first == GATEWAY).is_some() {
+        return postern::cli::run(std::iter::once(OsString::from("postern")).chain(arguments));
+    }
+    let arguments = Arguments::parse_from(std::iter::once(program).chain(arguments));
+    match measure(&arguments) {
+        Ok(report) => {
+            match arguments.output {
+                Output::Human => print!("{report}"),
+                Output::Json => println!("{:#}", report.to_json()),
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Clients and backends share one thread, so that on a machine with two cores the gateway has the other.
+fn measure(arguments: &Arguments) -> Result<Report> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let counts =
+        |default: &[usize]| if arguments.count.is_empty() { default.to_vec() } else { arguments.count.clone() };
+    runtime.block_on(async {
+        match arguments.benchmark {
+            Benchmark::Services => services::measure(&counts(&[1_000, 10_000]), arguments.repeat).await,
+            Benchmark::Rotate => rotate::measure(&counts(&[100, 10_000]), arguments.repeat).await,
+            Benchmark::Handshake => handshake::measure(arguments.repeat).await,
+            Benchmark::Requests => requests::measure(arguments.repeat).await,
+        }
+    })
+}

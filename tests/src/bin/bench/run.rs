@@ -1,0 +1,53 @@
+//! Starting the gateway for a measurement.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use postern_tests::gateway::{Gateway, Options, Program, Usage};
+use postern_tests::patience::eventually_within;
+use postern_tests::{Result, ensure};
+
+use crate::GATEWAY;
+
+/// A hundred thousand services are read from a cold disk within this.
+const START: Duration = Duration::from_secs(600);
+
+/// A gateway that has just become ready, and what that took.
+pub(crate) struct Started {
+    pub(crate) gateway: Gateway,
+    pub(crate) seconds: f64,
+    pub(crate) usage: Usage,
+}
+
+/// Starts a gateway on a directory, without access log.
+pub(crate) async fn start(manifests: &Path, cert_cache: &str) -> Result<Started> {
+    let options = Options::default().cert_cache(cert_cache).patience(START);
+    let options =
+        ["--access-log", "off", "--log-level", "warn,postern=info"].into_iter().fold(options, Options::argument);
+    let began = Instant::now();
+    let gateway = Gateway::start(&Program::this_executable(GATEWAY)?, manifests, &options).await?;
+    let seconds = began.elapsed().as_secs_f64();
+    Ok(Started { usage: gateway.usage()?, gateway, seconds })
+}
+
+/// Waits until the memory of a gateway that does nothing has come to rest, and returns what it uses then.
+pub(crate) async fn at_rest(gateway: &Gateway) -> Result<Usage> {
+    let mut before = gateway.usage()?;
+    eventually_within(Duration::from_secs(60), "memory is at rest", async || {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let now = gateway.usage()?;
+        let moved = now.rss.abs_diff(before.rss);
+        before = now;
+        ensure(moved <= before.rss / 1_000, || format!("moved by {moved} bytes"))
+    })
+    .await?;
+    Ok(before)
+}
+
+/// CPU time per second that a gateway uses while nobody wants anything of it.
+pub(crate) async fn idle_rate(gateway: &Gateway) -> Result<f64> {
+    const WATCHED: Duration = Duration::from_secs(3);
+    let before = gateway.usage()?;
+    tokio::time::sleep(WATCHED).await;
+    Ok(gateway.usage()?.cpu_since(&before).as_secs_f64() / WATCHED.as_secs_f64())
+}
