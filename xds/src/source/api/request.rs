@@ -12,6 +12,8 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use kube::Client;
 use kube::client::Body;
 use serde::Deserialize;
+use tracing::Dispatch;
+use tracing::instrument::WithSubscriber;
 
 use super::metrics::{self, Verb};
 
@@ -152,7 +154,9 @@ pub(super) async fn send(
 }
 
 async fn answer(client: &Client, request: http::Request<Vec<u8>>) -> Result<Body, Failure> {
-    let answer = client.send(request.map(Body::from)).await.map_err(|error| Failure::unreachable(&error))?;
+    // kube logs each refusal as an error; what becomes of it is said by who asked.
+    let answer = client.send(request.map(Body::from)).with_subscriber(Dispatch::none()).await;
+    let answer = answer.map_err(|error| Failure::unreachable(&error))?;
     let (head, body) = answer.into_parts();
     if head.status.is_success() {
         return Ok(body);

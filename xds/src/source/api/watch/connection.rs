@@ -54,6 +54,28 @@ enum Step {
     Unchanged,
 }
 
+/// Takes the type and the object of a line apart.
+///
+/// Go writes `{"type":"ADDED","object":` and so on, where the object can be cut out without reading it. What is cut
+/// out wrongly is no JSON, and found when it is read.
+fn split(line: &[u8]) -> Result<(Cow<'_, str>, &str), serde_json::Error> {
+    for (start, kind) in STARTS {
+        let object = line.strip_prefix(start.as_bytes()).and_then(|rest| rest.strip_suffix(b"}"));
+        if let Some(object) = object.and_then(|object| std::str::from_utf8(object).ok()) {
+            return Ok((Cow::Borrowed(kind), object));
+        }
+    }
+    let line: Line<'_> = serde_json::from_slice(line)?;
+    Ok((line.kind, line.object.get()))
+}
+
+const STARTS: [(&str, &str); 4] = [
+    (r#"{"type":"ADDED","object":"#, "ADDED"),
+    (r#"{"type":"MODIFIED","object":"#, "MODIFIED"),
+    (r#"{"type":"DELETED","object":"#, "DELETED"),
+    (r#"{"type":"BOOKMARK","object":"#, "BOOKMARK"),
+];
+
 impl Watcher {
     /// Follows changes since the last position until the server ends the watch.
     pub(super) async fn watch(&mut self) -> Result<(), Failure> {
@@ -108,9 +130,8 @@ impl Watcher {
 
     async fn step(&mut self, line: &[u8]) -> Result<Step, Failure> {
         let unreadable = |error| Failure::unreadable(&error);
-        let line: Line<'_> = serde_json::from_slice(line).map_err(unreadable)?;
-        let json = line.object.get();
-        let version = match &*line.kind {
+        let (kind, json) = split(line).map_err(unreadable)?;
+        let version = match &*kind {
             "ADDED" | "MODIFIED" => {
                 self.metrics.told(1);
                 self.apply(json).await
@@ -130,5 +151,23 @@ impl Watcher {
             _ => None,
         };
         Ok(version.filter(|version| !version.is_empty()).map_or(Step::Unchanged, Step::At))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_taken_apart_however_it_is_written() {
+        let lines = [
+            r#"{"type":"MODIFIED","object":{"a":1}}"#,
+            r#"{"object":{"a":1},"type":"MODIFIED"}"#,
+            r#" { "type" : "MODIFIED", "object" : {"a":1} } "#,
+        ];
+        for line in lines {
+            assert_eq!(split(line.as_bytes()).unwrap(), ("MODIFIED".into(), r#"{"a":1}"#), "{line}");
+        }
+        assert!(split(br#"{"type":"MODIFIED""#).is_err());
     }
 }
