@@ -170,6 +170,22 @@ impl Downstream {
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read what it is sent")))
     }
 
+    /// Sends what is held back when a response pauses.
+    ///
+    /// pingora flushes a response of known length at its end only. While it waits for more of it, it waits for the client as
+    /// well: if that happens twice without a write in between, the upstream has paused. (Once is not enough, as the next part
+    /// may be there already.)
+    fn pass_on(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.out.has_come_to_rest() {
+            if let Poll::Ready(result) = self.poll_flush_all(cx) {
+                return result;
+            }
+        } else if !self.out.is_empty() {
+            cx.waker().wake_by_ref();
+        }
+        Ok(())
+    }
+
     fn poll_flush_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.out.poll_drain(cx, &mut self.io))?;
         Pin::new(&mut self.io).poll_flush(cx)
@@ -233,10 +249,13 @@ impl AsyncRead for Downstream {
             return Poll::Ready(Ok(()));
         }
         if this.http2.is_none() && this.header.is_active() {
-            this.poll_read_header(cx, buf)
-        } else {
-            this.poll_read_io(cx, buf)
+            return this.poll_read_header(cx, buf);
         }
+        let result = this.poll_read_io(cx, buf);
+        if result.is_pending() {
+            this.pass_on(cx)?;
+        }
+        result
     }
 }
 

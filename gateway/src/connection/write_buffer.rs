@@ -16,11 +16,13 @@ const CAPACITY: usize = 16 * 1024;
 pub(super) struct WriteBuffer {
     bytes: Vec<u8>,
     sent: usize,
+    looked_at: bool,
 }
 
 impl WriteBuffer {
     /// Appends `bytes` whatever the fill is; for the few bytes of a refusal.
     pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.looked_at = false;
         self.bytes.extend_from_slice(bytes);
     }
 
@@ -31,6 +33,7 @@ impl WriteBuffer {
         io: &mut W,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.looked_at = false;
         if self.bytes.len() >= CAPACITY {
             ready!(self.poll_drain(cx, io))?;
         }
@@ -57,6 +60,16 @@ impl WriteBuffer {
         self.bytes.clear();
         self.sent = 0;
         Poll::Ready(Ok(()))
+    }
+
+    /// Whether bytes are held back to which nothing was added since this was asked last.
+    pub(super) fn has_come_to_rest(&mut self) -> bool {
+        !self.bytes.is_empty() && std::mem::replace(&mut self.looked_at, true)
+    }
+
+    /// Whether nothing is held back.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
     }
 
     /// Gives the memory back; for connections that go idle.
@@ -151,5 +164,15 @@ mod tests {
         drain(&mut buffer, &mut io);
         buffer.release();
         assert_eq!(buffer.bytes.capacity(), 0);
+    }
+
+    #[test]
+    fn bytes_come_to_rest_when_nothing_is_added_between_two_looks() {
+        let mut buffer = WriteBuffer::default();
+        assert!(!buffer.has_come_to_rest() && !buffer.has_come_to_rest());
+        buffer.push(b"head");
+        assert!(!buffer.has_come_to_rest());
+        buffer.push(b"body");
+        assert!(!buffer.has_come_to_rest() && buffer.has_come_to_rest());
     }
 }

@@ -8,7 +8,7 @@ use postern_tests::client::raw::RawConnection;
 use postern_tests::client::{Call, Reply};
 use postern_tests::gateway::Options;
 use postern_tests::manifests::{PathRule, Rule, Service};
-use postern_tests::patience::eventually;
+use postern_tests::patience::{PATIENCE, eventually};
 use postern_tests::{Result, ensure};
 
 use crate::world::{NAMESPACE, Scene, World};
@@ -133,6 +133,20 @@ async fn a_service_that_vanishes_is_503_and_heals() -> Result<()> {
     world.until_status("http://shop.test/", 503).await?;
     world.scene.write("service", &service().endpoint(backend.address()).objects())?;
     world.until_status("http://shop.test/", 200).await
+}
+
+#[tokio::test]
+async fn a_slow_answer_is_passed_on_as_it_comes() -> Result<()> {
+    let backend = Backend::http1("one").await?;
+    let world = world_of(service().endpoint(backend.address())).await?;
+    let mut connection = RawConnection::open(world.gateway.address("external-http")?).await?;
+    // 10 of 1,000 announced bytes; no more come before the backend is permitted to go on.
+    connection.send("GET /-/abort HTTP/1.1\r\nHost: shop.test\r\n\r\n").await?;
+    assert_eq!(connection.status().await?, 200);
+    assert_eq!(connection.body(10).await?, b"0123456789");
+    backend.permit(1);
+    connection.rest(PATIENCE).await?;
+    Ok(())
 }
 
 #[tokio::test]
