@@ -35,6 +35,9 @@ mod permission;
 /// A connection that lasted so long was a good one.
 const LASTED: Duration = Duration::from_secs(5);
 
+/// So often a connection may break at the same place before another way is tried.
+const DETOUR: u32 = 3;
+
 /// What all watchers share.
 pub(super) struct Shared {
     pub(super) client: Client,
@@ -60,6 +63,8 @@ pub(super) struct Watcher {
     streamed: bool,
     page_size: u32,
     backoff: Backoff,
+    /// How often a connection broke and brought nothing.
+    stuck: u32,
     said: Said,
     metrics: KindMetrics,
 }
@@ -86,6 +91,7 @@ impl Watcher {
             known: Known::default(),
             faulty: HashSet::new(),
             position: None,
+            stuck: 0,
             said: Said::default(),
             shared,
             target,
@@ -95,8 +101,11 @@ impl Watcher {
     /// Runs until dropped.
     pub(super) async fn run(mut self) {
         loop {
-            let begun = Instant::now();
+            let (begun, position) = (Instant::now(), self.position.clone());
             let result = self.follow().await;
+            if self.position != position {
+                self.stuck = 0;
+            }
             let pause = match result {
                 Ok(()) if begun.elapsed() >= LASTED => self.worked(),
                 Ok(()) => self.backoff.fail(),
@@ -143,11 +152,26 @@ impl Watcher {
             // 400: a position of another cluster or storage. 504: one that the server has not reached, after it
             // was restored from a backup.
             Some(400 | 410 | 422 | 504) => self.position = None,
-            _ => {}
+            Some(_) => {}
+            None => self.make_detour(failure),
         }
         let pause = self.backoff.fail().max(failure.retry_after().unwrap_or_default());
         tracing::debug!(target = %self.target, error = %failure, seconds = pause.as_secs_f64(), "watch broke off");
         pause
+    }
+
+    /// A connection that breaks again and again at the same place, or a line there that cannot be read, is got round:
+    /// by a list, and by one in pages if it is a streamed list that breaks.
+    fn make_detour(&mut self, failure: &Failure) {
+        if matches!(failure, Failure::Unreachable { .. } | Failure::Stalled { .. }) {
+            return;
+        }
+        self.stuck += 1;
+        if self.stuck >= DETOUR {
+            self.stuck = 0;
+            self.streamed &= self.position.is_some();
+            self.position = None;
+        }
     }
 
     /// Whether a failure says that the server cannot stream lists.

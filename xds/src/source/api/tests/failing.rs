@@ -129,3 +129,27 @@ async fn credentials_that_are_not_accepted_are_reported_and_the_report_ends() {
     world.synced().await;
     assert!(world.faults().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_breaks_at_the_same_place_again_and_again_is_got_round_by_a_list() {
+    let unreadable = || Reply::watch(&["{\"type\":7}".to_owned()]);
+    for breaks in [|| Reply::watch(&[]).broken(), unreadable] {
+        let api = ScriptedApi::default();
+        let first = [service("a", 1)];
+        api.script("list", "services", [Reply::whole(list(&first, "7", None)), Reply::whole(list(&[], "9", None))]);
+        api.script("watch", "services", (0..3).map(|_| breaks()));
+        let mut world = World::new(&api);
+        world.until(|world| world.services() == "a=v1").await;
+        world.until(|world| world.services().is_empty()).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_streamed_list_that_breaks_again_and_again_is_replaced_by_pages() {
+    let api = ScriptedApi::default();
+    api.script("watch", "services", (0..3).map(|_| Reply::watch(&[line("ADDED", &service("a", 1))]).broken()));
+    api.script("list", "services", [Reply::whole(list(&[service("b", 2)], "7", None))]);
+    let mut world = World::with(&api, streamed());
+    world.synced().await;
+    assert_eq!(world.services(), "b=v2");
+}
