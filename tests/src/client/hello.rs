@@ -1,4 +1,4 @@
-//! A ClientHello written by hand, to send what no library would: any bytes as server name, any piecewise timing.
+//! A `ClientHello` written by hand, to send what no library would: any bytes as server name, any piecewise timing.
 //!
 //! It offers TLS 1.2 only, where the server's certificate comes in clear (RFC 5246 §7.3), so that the answer can be
 //! read without doing the cryptography.
@@ -13,7 +13,7 @@ use super::in_time;
 use super::tls::identity;
 use crate::Result;
 
-/// What a server answered to a ClientHello.
+/// What a server answered to a `ClientHello`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// An alert: level and description (RFC 8446 §6).
@@ -27,7 +27,7 @@ pub enum Answer {
 /// The alert `unrecognized_name`, fatal (RFC 6066 §3).
 pub const UNRECOGNIZED_NAME: Answer = Answer::Alert(2, 112);
 
-/// A record that holds a ClientHello with this server name.
+/// A record that holds a `ClientHello` with this server name.
 pub fn client_hello(server_name: Option<&[u8]>) -> Vec<u8> {
     let mut extensions = Vec::new();
     if let Some(name) = server_name {
@@ -48,7 +48,7 @@ pub fn client_hello(server_name: Option<&[u8]>) -> Vec<u8> {
     [&[22, 3, 1][..], &sized16(&message)].concat()
 }
 
-/// Sends a ClientHello with this server name and returns what comes back first.
+/// Sends a `ClientHello` with this server name and returns what comes back first.
 pub async fn greet(address: SocketAddr, server_name: Option<&[u8]>) -> Result<Answer> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(&client_hello(server_name)).await?;

@@ -109,7 +109,7 @@ pub fn endpoint_slice(namespace: &str, service: &str, port_name: &str, endpoints
     })
 }
 
-/// A Secret of type `kubernetes.io/tls`. It is written with `stringData`-free base64, as Kubernetes stores it.
+/// A Secret of type `kubernetes.io/tls`. Its data is in base64, as Kubernetes stores it.
 pub fn secret(namespace: &str, name: &str, certificate: &Issued) -> Value {
     secret_of(namespace, name, &certificate.chain, &certificate.key)
 }
