@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::kind::Kind;
 use super::request::{ApiRequest, Verb};
@@ -100,7 +100,7 @@ pub struct Rule {
 }
 
 /// Identifies a rule that was added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct RuleId(pub u64);
 
 /// The rules in force. Those that match a request work together: delays add up, and the first refusal counts.

@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::stages::Stages;
+
 /// How a cluster is to be.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -14,6 +16,10 @@ pub struct Options {
     pub speed: f64,
     /// Whether watches can begin with the present objects (`sendInitialEvents`). Default: yes.
     pub watch_list: bool,
+    /// What happens by itself; nothing, and no pods, if there is none. Default: none.
+    pub stages: Option<Stages>,
+    /// What the stages' jitter is made of. Default: 1.
+    pub seed: u64,
     /// How often watches get a bookmark, in real time. Default: a minute, as a real server's.
     pub bookmark_interval: Duration,
 }
@@ -25,6 +31,8 @@ impl Default for Options {
             history: 16_384,
             speed: 1.0,
             watch_list: true,
+            stages: None,
+            seed: 1,
             bookmark_interval: Duration::from_secs(60),
         }
     }

@@ -76,6 +76,11 @@ impl Requests {
         self.lock().counts.values().sum()
     }
 
+    /// Every counter that isn't zero.
+    pub fn counts(&self) -> Vec<(Verb, Kind, Shape, u64)> {
+        self.lock().counts.iter().map(|(&(verb, kind, shape), &count)| (verb, kind, shape, count)).collect()
+    }
+
     /// The recent ones, oldest first.
     pub fn recent(&self) -> Vec<Logged> {
         self.lock().recent.iter().cloned().collect()

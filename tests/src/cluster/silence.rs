@@ -1,16 +1,18 @@
 //! Times at which the API server doesn't answer at all.
 
+use serde::Deserialize;
 use tokio::sync::watch;
 
 /// In which way the server is silent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Silence {
     /// It isn't.
     #[default]
     Answering,
     /// Connections are accepted, requests never answered, watches send nothing.
     Stalled,
-    /// Connections are reset, new ones refused.
+    /// Connections are closed, new ones refused.
     Refusing,
 }
 

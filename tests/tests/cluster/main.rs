@@ -9,4 +9,6 @@ mod lists;
 #[cfg(test)]
 mod objects;
 #[cfg(test)]
+mod stages;
+#[cfg(test)]
 mod watches;

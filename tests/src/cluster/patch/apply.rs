@@ -39,7 +39,12 @@ pub fn apply(kind: Kind, name: &str, old: Option<&Value>, applied: &Value, by: M
         }
     }
     for path in &wanted {
-        set(&mut object, path, at(applied, path).cloned().unwrap_or_default());
+        let content = at(applied, path).cloned().unwrap_or_default();
+        // An empty map asks for a map, not for one without what others have in it.
+        let is_there = content.is_object() && at(&object, path).is_some_and(Value::is_object);
+        if !is_there {
+            set(&mut object, path, content);
+        }
     }
     if let Some(version) = applied["metadata"]["resourceVersion"].as_str() {
         object["metadata"]["resourceVersion"] = version.into();
