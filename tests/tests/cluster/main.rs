@@ -5,6 +5,8 @@ mod access;
 #[cfg(test)]
 mod client;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod lists;
 #[cfg(test)]
 mod objects;
