@@ -60,7 +60,7 @@ pub enum Scope {
     /// All of them; needs a `ClusterRole`.
     #[default]
     AllNamespaces,
-    /// These; a Role in each is enough.
+    /// These; a Role in each is enough. Each takes five connections to the server.
     Namespaces(Vec<Arc<str>>),
 }
 
@@ -119,7 +119,7 @@ impl Default for Options {
 /// The objects of a cluster, and their changes. Ends its tasks when dropped.
 pub struct ApiSource {
     shared: Arc<Shared>,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl ApiSource {
@@ -142,7 +142,7 @@ impl ApiSource {
             tasks.spawn(Watcher::new(Arc::clone(&shared), target).run());
         }
         tasks.spawn(observe(Arc::clone(&shared)));
-        Self { shared, _tasks: tasks }
+        Self { shared, tasks }
     }
 }
 
@@ -154,7 +154,14 @@ impl fmt::Debug for ApiSource {
 
 impl Source for ApiSource {
     async fn next(&mut self) -> Vec<ObjectEvent> {
-        self.shared.queue.take().await
+        loop {
+            tokio::select! {
+                events = self.shared.queue.take() => return events,
+                Some(Err(error)) = self.tasks.join_next() => {
+                    tracing::error!(%error, "a watcher ended; what is known of its kind stays as it is");
+                }
+            }
+        }
     }
 }
 
