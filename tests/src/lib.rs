@@ -3,7 +3,7 @@
 //! ```text
 //!  Manifests ──► directory ──► Gateway (a process of its own) ──► Backend, GrpcBackend (127.x.y.z)
 //!                                 ▲                                   │ reports what it saw
-//!  Call, RawConnection, client_hello, ChatClient, WebSocket ───────────┘
+//!  Call, RawConnection, client_hello, ChatClient, WebSocket ──────────┘
 //! ```
 //!
 //! Everything ends with the value that stands for it: the process, the directory and the listening sockets go when
