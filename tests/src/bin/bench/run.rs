@@ -12,6 +12,9 @@ use crate::GATEWAY;
 /// A hundred thousand services are read from a cold disk within this.
 const START: Duration = Duration::from_secs(600);
 
+/// For so long jemalloc keeps pages that are free before it gives them back (`opt.dirty_decay_ms`), and a little more.
+const DECAY: Duration = Duration::from_secs(12);
+
 /// A gateway that has just become ready, and what that took.
 pub(crate) struct Started {
     pub(crate) gateway: Gateway,
@@ -32,6 +35,7 @@ pub(crate) async fn start(manifests: &Path, cert_cache: &str) -> Result<Started>
 
 /// Waits until the memory of a gateway that does nothing has come to rest, and returns what it uses then.
 pub(crate) async fn at_rest(gateway: &Gateway) -> Result<Usage> {
+    tokio::time::sleep(DECAY).await;
     let mut before = gateway.usage()?;
     eventually_within(Duration::from_secs(60), "memory is at rest", async || {
         tokio::time::sleep(Duration::from_secs(3)).await;
