@@ -13,6 +13,7 @@ use super::Shared;
 use super::kind::Kind;
 use super::object::Key;
 use super::stages::{Context, Schedule, Stages, advance};
+use super::store::Verdict;
 use crate::ca::TestCa;
 
 mod pods;
@@ -137,9 +138,14 @@ impl Followed {
         self.changed.borrow_and_update();
         if let Ok((changes, up_to)) = shared.store.changes(self.kind, self.cursor, BATCH) {
             self.cursor = up_to;
-            let changed: HashSet<Key> = changes.iter().map(|change| Arc::clone(&change.key)).collect();
-            self.known.extend(changed.iter().cloned());
-            return changed;
+            for change in &changes {
+                if change.verdict == Verdict::Deleted {
+                    self.known.remove(&change.key);
+                } else {
+                    self.known.insert(Arc::clone(&change.key));
+                }
+            }
+            return changes.iter().map(|change| Arc::clone(&change.key)).collect();
         }
         let snapshot = shared.store.snapshot(self.kind);
         self.cursor = snapshot.revision;

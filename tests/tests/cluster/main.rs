@@ -11,6 +11,8 @@ mod lists;
 #[cfg(test)]
 mod objects;
 #[cfg(test)]
+mod process;
+#[cfg(test)]
 mod stages;
 #[cfg(test)]
 mod watches;
