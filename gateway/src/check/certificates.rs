@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use certstore::{Inspection, Warning};
 use serde_json::{Value, json};
-use xds::source::dir::SecretFiles;
+use xds::source::dir::{SecretFiles, SecretReadError};
 use xds::{ObjectRef, Update};
 
 use crate::app::{chain, secrets};
@@ -16,7 +16,15 @@ const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
 pub(super) struct Checked {
     /// The server names that are bound to it.
     pub(super) names: Vec<String>,
-    outcome: Result<Inspection, String>,
+    outcome: Result<Inspection, Unfit>,
+}
+
+/// Why there is nothing to serve.
+enum Unfit {
+    /// There is no such Secret; translation has said so, with the object that names it.
+    Missing,
+    /// What is wrong with it.
+    Faulty(String),
 }
 
 /// Checks each Secret that a TLS binding of `update` names, once.
@@ -34,10 +42,13 @@ pub(super) fn inspect(update: &Update, files: &SecretFiles) -> BTreeMap<ObjectRe
     names.into_iter().map(check).collect()
 }
 
-fn inspect_one(secret: &ObjectRef, names: &[String], files: &SecretFiles) -> Result<Inspection, String> {
-    let content = files.read(secret).map_err(|error| chain(&error))?;
+fn inspect_one(secret: &ObjectRef, names: &[String], files: &SecretFiles) -> Result<Inspection, Unfit> {
+    let content = files.read(secret).map_err(|error| match error {
+        SecretReadError::NotFound { .. } => Unfit::Missing,
+        other => Unfit::Faulty(chain(&other)),
+    })?;
     let reference = crate::apply::secret_ref(secret);
-    certstore::inspect(&reference, &secrets::secret_data(content), names).map_err(|error| chain(&error))
+    certstore::inspect(&reference, &secrets::secret_data(content), names).map_err(|error| Unfit::Faulty(chain(&error)))
 }
 
 impl Checked {
@@ -45,8 +56,9 @@ impl Checked {
     pub(super) fn faults(&self, secret: &ObjectRef) -> Vec<String> {
         match &self.outcome {
             Ok(inspection) => inspection.warnings.iter().map(Warning::to_string).collect(),
-            Err(error) if error.contains(&secret.to_string()) => vec![error.clone()],
-            Err(error) => vec![format!("secret {secret}: {error}")],
+            Err(Unfit::Missing) => Vec::new(),
+            Err(Unfit::Faulty(error)) if error.contains(&secret.to_string()) => vec![error.clone()],
+            Err(Unfit::Faulty(error)) => vec![format!("secret {secret}: {error}")],
         }
     }
 
@@ -57,7 +69,8 @@ impl Checked {
                 let names = details.names.join(", ");
                 format!("for {names}; issued by {}; {}", details.issuer, remaining(details.not_after))
             }
-            Err(_) => "cannot be served, see the faults".to_owned(),
+            Err(Unfit::Missing) => "missing".to_owned(),
+            Err(Unfit::Faulty(_)) => "cannot be served, see the faults".to_owned(),
         }
     }
 
