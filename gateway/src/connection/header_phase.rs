@@ -58,6 +58,8 @@ impl HttpModule for HeaderIsRead {
 /// What is wrong with the header so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HeaderFault {
+    /// The request line has more than two spaces. pingora would escape them, and another parser may see another target.
+    RequestLine,
     TooLarge,
     TooSlow,
 }
@@ -66,6 +68,7 @@ impl HeaderFault {
     /// The refusal as it goes over the wire.
     pub(super) const fn response(self) -> &'static [u8] {
         match self {
+            Self::RequestLine => b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
             Self::TooLarge => {
                 b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
             }
@@ -75,9 +78,41 @@ impl HeaderFault {
 
     pub(super) const fn reason(self) -> &'static str {
         match self {
+            Self::RequestLine => "request_line",
             Self::TooLarge => "header_too_large",
             Self::TooSlow => "header_timeout",
         }
+    }
+}
+
+/// Spaces in a request line (RFC 9112 §3): after the method and after the target.
+const REQUEST_LINE_SPACES: u32 = 2;
+
+/// Counts the spaces of a request line as it arrives.
+#[derive(Clone, Copy, Debug, Default)]
+struct RequestLine {
+    /// Whether the line is still being read from its beginning.
+    is_open: bool,
+    /// Whether something other than the line breaks that may come first has been read.
+    has_begun: bool,
+    spaces: u32,
+}
+
+impl RequestLine {
+    fn read(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            match byte {
+                _ if !self.is_open => return,
+                b'\n' => self.is_open = !self.has_begun,
+                b'\r' => {}
+                b' ' => self.spaces += 1,
+                _ => self.has_begun = true,
+            }
+        }
+    }
+
+    fn is_faulty(self) -> bool {
+        self.spaces > REQUEST_LINE_SPACES
     }
 }
 
@@ -88,6 +123,7 @@ pub(super) struct HeaderPhase {
     limit: usize,
     timeout: Duration,
     bytes: usize,
+    line: RequestLine,
     began: Instant,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -96,13 +132,17 @@ impl HeaderPhase {
     pub(super) fn new(limit: usize, timeout: Duration) -> Self {
         let gate = HeaderGate::default();
         gate.set(true);
-        Self { gate, limit, timeout, bytes: 0, began: Instant::now(), timer: None }
+        let line = RequestLine::default();
+        Self { gate, limit, timeout, bytes: 0, line, began: Instant::now(), timer: None }
     }
 
-    /// The header of a request begins; `bytes` of it are there.
-    pub(super) fn begin(&mut self, bytes: usize) -> HeaderGate {
+    /// The header of a request begins with the bytes that are there. If there are none, pingora holds the beginning
+    /// of a pipelined request already, and its request line is not looked at: pingora escapes what is wrong in it.
+    pub(super) fn begin(&mut self, ahead: &[u8]) -> HeaderGate {
         self.gate.set(false);
-        self.bytes = bytes;
+        self.bytes = ahead.len();
+        self.line = RequestLine { is_open: !ahead.is_empty(), ..RequestLine::default() };
+        self.line.read(ahead);
         self.began = Instant::now();
         self.timer = None;
         self.gate.clone()
@@ -113,13 +153,17 @@ impl HeaderPhase {
         !self.gate.is_open()
     }
 
-    /// `count` more bytes have come.
-    pub(super) fn received(&mut self, count: usize) {
-        self.bytes += count;
+    /// More bytes have come.
+    pub(super) fn received(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len();
+        self.line.read(bytes);
     }
 
-    /// Before a read: a header that is larger than the limit and still not complete.
-    pub(super) fn check_size(&self) -> Result<(), HeaderFault> {
+    /// What is wrong with what has come: looked at before a read, when the header is still not complete, and after it.
+    pub(super) fn check(&self) -> Result<(), HeaderFault> {
+        if self.line.is_faulty() {
+            return Err(HeaderFault::RequestLine);
+        }
         if self.bytes > self.limit { Err(HeaderFault::TooLarge) } else { Ok(()) }
     }
 
@@ -132,6 +176,36 @@ impl HeaderPhase {
         match timer.as_mut().poll(cx) {
             Poll::Ready(()) => Err(HeaderFault::TooSlow),
             Poll::Pending => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_faulty(parts: &[&str]) -> bool {
+        let mut header = HeaderPhase::new(100, Duration::from_secs(1));
+        header.begin(parts[0].as_bytes());
+        parts[1..].iter().for_each(|part| header.received(part.as_bytes()));
+        header.check() == Err(HeaderFault::RequestLine)
+    }
+
+    #[tokio::test]
+    async fn a_third_space_in_the_request_line_is_a_fault_wherever_it_arrives() {
+        for parts in
+            [&["GET /a b HTTP/1.1\r\n"][..], &["G", "ET /a", " b HTT", "P/1.1\r\n"], &["\r\nGET  / HTTP/1.1\r\n"]]
+        {
+            assert!(is_faulty(parts), "{parts:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn spaces_after_the_request_line_are_none_of_it() {
+        for parts in
+            [&["GET / HTTP/1.1\r\nA: b c d e\r\n"][..], &["GET / HTTP/1.1\r", "\nA: b c", " d e"], &["", "x y z a b"]]
+        {
+            assert!(!is_faulty(parts), "{parts:?}");
         }
     }
 }

@@ -68,7 +68,7 @@ impl Downstream {
 
     /// A request is about to be read; its header is timed from here.
     pub(super) fn begin_request(&mut self) -> HeaderGate {
-        self.header.begin(self.ahead.len())
+        self.header.begin(&self.ahead)
     }
 
     /// Whether bytes were read that nobody has consumed.
@@ -131,7 +131,7 @@ impl Downstream {
     }
 
     fn poll_read_header(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if let Err(fault) = self.header.check_size() {
+        if let Err(fault) = self.header.check() {
             return Poll::Ready(Err(self.refuse(fault)));
         }
         let before = buf.filled().len();
@@ -141,8 +141,12 @@ impl Downstream {
                 Ok(()) => Poll::Pending,
             },
             Poll::Ready(result) => {
-                self.header.received(buf.filled().len() - before);
-                Poll::Ready(result)
+                self.header.received(&buf.filled()[before..]);
+                match self.header.check() {
+                    // What is complete by now may have any size that the proxy accepts.
+                    Err(fault @ HeaderFault::RequestLine) => Poll::Ready(Err(self.refuse(fault))),
+                    _ => Poll::Ready(result),
+                }
             }
         }
     }
@@ -150,6 +154,7 @@ impl Downstream {
     /// Puts the refusal into the write buffer; pingora closes the connection after an error, which sends it.
     fn refuse(&mut self, fault: HeaderFault) -> io::Error {
         match fault {
+            HeaderFault::RequestLine => Closed::RequestLine.count(),
             HeaderFault::TooLarge => Closed::HeaderTooLarge.count(),
             HeaderFault::TooSlow => Closed::HeaderTimeout.count(),
         }
@@ -242,13 +247,17 @@ impl AsyncWrite for Transport {
 impl AsyncRead for Downstream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        let is_header = this.http2.is_none() && this.header.is_active();
         if !this.ahead.is_empty() {
+            if is_header && this.header.check() == Err(HeaderFault::RequestLine) {
+                return Poll::Ready(Err(this.refuse(HeaderFault::RequestLine)));
+            }
             let count = this.ahead.len().min(buf.remaining());
             buf.put_slice(&this.ahead[..count]);
             this.ahead.advance(count);
             return Poll::Ready(Ok(()));
         }
-        if this.http2.is_none() && this.header.is_active() {
+        if is_header {
             return this.poll_read_header(cx, buf);
         }
         let result = this.poll_read_io(cx, buf);

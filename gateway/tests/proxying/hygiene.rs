@@ -75,3 +75,10 @@ async fn a_connection_asked_to_close_is_closed() {
     let answer = gateway.get("shop.test", "/").await;
     assert!(answer.to_lowercase().contains("\r\nconnection: close\r\n"), "{answer}");
 }
+
+#[tokio::test]
+async fn a_space_in_the_target_reaches_no_service() {
+    let gateway = with_shop(Settings::default()).await;
+    let answer = gateway.exchange("GET /a b HTTP/1.1\r\nHost: shop.test\r\n\r\n").await;
+    assert_eq!(status(&answer), 400, "{answer}");
+}
