@@ -29,6 +29,8 @@ impl ResolvesServerCert for Found {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    // Named, since other crates of a build may bring a second provider. It fails only if one is installed already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let (ca, source) = (TestCa::with_intermediate(), ScriptedSource::new());
     let mut index = TlsIndex::default();
     for number in 0..NAMES {

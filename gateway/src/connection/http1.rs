@@ -30,6 +30,9 @@ where
             return;
         }
         let gate = stream.begin_request();
+        if stream.refuse_request_line().await {
+            return;
+        }
         let session = next_session(stream, carried, &service.settings);
         let served = GATE.scope(gate, service.http.process_new_http(session, &watches.shutdown)).await;
         let Some((io, settings)) = served.map(pingora_core::apps::ReusedHttpStream::consume) else {

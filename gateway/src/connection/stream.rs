@@ -12,6 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use pingora_core::protocols::Shutdown;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
@@ -69,6 +70,16 @@ impl Downstream {
     /// A request is about to be read; its header is timed from here.
     pub(super) fn begin_request(&mut self) -> HeaderGate {
         self.header.begin(&self.ahead)
+    }
+
+    /// Refuses a request whose line is faulty as far as it has come; true if so, and then nothing else may follow.
+    pub(super) async fn refuse_request_line(&mut self) -> bool {
+        let is_faulty = self.header.check() == Err(HeaderFault::RequestLine);
+        if is_faulty {
+            let _ = self.refuse(HeaderFault::RequestLine);
+            self.shutdown().await;
+        }
+        is_faulty
     }
 
     /// Whether bytes were read that nobody has consumed.
@@ -247,17 +258,13 @@ impl AsyncWrite for Transport {
 impl AsyncRead for Downstream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let is_header = this.http2.is_none() && this.header.is_active();
         if !this.ahead.is_empty() {
-            if is_header && this.header.check() == Err(HeaderFault::RequestLine) {
-                return Poll::Ready(Err(this.refuse(HeaderFault::RequestLine)));
-            }
             let count = this.ahead.len().min(buf.remaining());
             buf.put_slice(&this.ahead[..count]);
             this.ahead.advance(count);
             return Poll::Ready(Ok(()));
         }
-        if is_header {
+        if this.http2.is_none() && this.header.is_active() {
             return this.poll_read_header(cx, buf);
         }
         let result = this.poll_read_io(cx, buf);
