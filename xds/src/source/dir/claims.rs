@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::index::{FileId, Index};
-use super::record::{Entry, EntryView, Facts, Place};
+use super::record::{Entry, Facts, Place, Record};
 use super::typed::Loaded;
 use crate::fault::{Fault, Faults, Finder, Severity, Subject};
 use crate::object::{Object, ObjectEvent, ObjectKey};
@@ -52,7 +52,7 @@ pub(super) struct Outcome {
 impl Reading {
     /// Begins to read a file.
     pub(super) fn new(index: &Index, file: FileId, path: Arc<str>) -> Self {
-        let entries = index.record(file).into_iter().flat_map(|record| record.entries().map(EntryView::to_entry));
+        let entries = index.record(file).into_iter().flat_map(Record::entries);
         let before: HashMap<ObjectKey, Facts> = entries.map(|entry| (entry.key, entry.facts)).collect();
         let whole = before.iter().filter(|(_, facts)| facts.fingerprint != 0 && facts.place.item == 0);
         let by_fingerprint = whole.map(|(key, facts)| (facts.fingerprint, key.clone())).collect();
@@ -243,7 +243,7 @@ fn place(index: &Index, file: FileId, key: &ObjectKey) -> Place {
 /// Notes that nothing has been said of a file's version of an object. Yields its document.
 fn unsay(index: &mut Index, file: FileId, key: &ObjectKey) -> u32 {
     let record = index.record(file).into_iter();
-    let mut entries: Vec<Entry> = record.flat_map(|record| record.entries().map(EntryView::to_entry)).collect();
+    let mut entries: Vec<Entry> = record.flat_map(Record::entries).collect();
     let mut document = 1;
     for entry in entries.iter_mut().filter(|entry| entry.key == *key) {
         entry.facts.fingerprint = 0;

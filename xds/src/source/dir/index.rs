@@ -45,10 +45,10 @@ struct File {
     record: Record,
 }
 
-/// The owner of the object whose name has this hash. The hash is in two halves, which saves padding.
-#[derive(Clone, Copy, Debug)]
+/// The owner of the object whose name has this hash. It tells which records to look at; the names in them decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Owner {
-    hash: [u32; 2],
+    hash: u32,
     file: u32,
 }
 
@@ -152,6 +152,10 @@ impl Index {
     /// Adds a file that is not there yet.
     pub(super) fn add_file(&mut self, dir: DirId, name: &str) -> FileId {
         let next = self.dirs.get(dir.0 as usize).map_or(NONE, |dir| dir.first);
+        if self.files.len() == self.files.capacity() {
+            // Not twice as many: half of that would often stay unused.
+            self.files.reserve_exact(self.files.len() / 8 + 64);
+        }
         let file = File { dir: dir.0, next, previous: NONE, stamp: 0, record: Record::new(name, []) };
         let file = id(self.files.insert(file));
         if let Some(next) = self.files.get_mut(next as usize) {
@@ -234,8 +238,8 @@ impl Index {
         self.path(a).cmp(&self.path(b))
     }
 
-    fn owner_hash(&self, kind: ObjectKind, object: &ObjectRef) -> u64 {
-        self.seed.hash_one((kind, &*object.namespace, &*object.name))
+    fn owner_hash(&self, kind: ObjectKind, object: &ObjectRef) -> u32 {
+        short(self.seed.hash_one((kind, &*object.namespace, &*object.name)))
     }
 
     /// The file whose version of an object is in effect.
@@ -243,33 +247,34 @@ impl Index {
         let hash = self.owner_hash(kind, object);
         let holds = |owner: &Owner| {
             let file = self.files.get(owner.file as usize);
-            owner.hash == halves(hash) && file.is_some_and(|file| file.record.find(kind, object).is_some())
+            owner.hash == hash && file.is_some_and(|file| file.record.find(kind, object).is_some())
         };
-        self.owners.find(hash, holds).map(|owner| FileId(owner.file))
+        self.owners.find(self.seed.hash_one(hash), holds).map(|owner| FileId(owner.file))
     }
 
     /// True if this file's version of an object is in effect.
     pub(super) fn owns(&self, file: FileId, kind: ObjectKind, object: &ObjectRef) -> bool {
-        let hash = self.owner_hash(kind, object);
-        self.owners.find(hash, |owner| owner.hash == halves(hash) && owner.file == file.0).is_some()
+        let owner = Owner { hash: self.owner_hash(kind, object), file: file.0 };
+        self.owners.find(self.seed.hash_one(owner.hash), |known| *known == owner).is_some()
     }
 
     /// Makes a file's version of an object the one in effect, instead of that of `before`.
     pub(super) fn set_owner(&mut self, kind: ObjectKind, object: &ObjectRef, file: FileId, before: Option<FileId>) {
-        let hash = self.owner_hash(kind, object);
-        let same = |owner: &Owner| owner.hash == halves(hash) && before.is_some_and(|before| owner.file == before.0);
-        if let Some(owner) = self.owners.find_mut(hash, same) {
-            owner.file = file.0;
+        let owner = Owner { hash: self.owner_hash(kind, object), file: file.0 };
+        let (hash, seed) = (self.seed.hash_one(owner.hash), &self.seed);
+        let same = |known: &Owner| before.is_some_and(|before| *known == Owner { file: before.0, ..owner });
+        if let Some(known) = self.owners.find_mut(hash, same) {
+            *known = owner;
         } else {
-            self.owners.insert_unique(hash, Owner { hash: halves(hash), file: file.0 }, |owner| whole(owner.hash));
+            self.owners.insert_unique(hash, owner, |owner| seed.hash_one(owner.hash));
         }
     }
 
     /// No version of an object is in effect any more.
     pub(super) fn clear_owner(&mut self, kind: ObjectKind, object: &ObjectRef, file: FileId) {
-        let hash = self.owner_hash(kind, object);
-        if let Ok(owner) = self.owners.find_entry(hash, |owner| owner.hash == halves(hash) && owner.file == file.0) {
-            owner.remove();
+        let owner = Owner { hash: self.owner_hash(kind, object), file: file.0 };
+        if let Ok(found) = self.owners.find_entry(self.seed.hash_one(owner.hash), |known| *known == owner) {
+            found.remove();
         }
     }
 
@@ -284,14 +289,7 @@ impl Index {
     }
 }
 
-fn halves(hash: u64) -> [u32; 2] {
-    let bytes = hash.to_le_bytes();
-    [
-        u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
-        u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),
-    ]
-}
-
-fn whole(halves: [u32; 2]) -> u64 {
-    u64::from(halves[1]) << 32 | u64::from(halves[0])
+/// Half of a hash.
+fn short(hash: u64) -> u32 {
+    u32::try_from(hash >> 32).unwrap_or(0)
 }

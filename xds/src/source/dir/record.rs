@@ -1,8 +1,8 @@
 //! What is remembered of a file: its name and the objects in it, packed into one allocation.
 //!
-//! A gateway with 100,000 services has 200,000 of these, so an object costs about thirty bytes besides its name:
-//! lengths and positions are variable-length integers (LEB128), and a namespace is written only where it differs from
-//! that of the object before.
+//! A gateway with 100,000 services has 200,000 of these, so an object costs about thirteen bytes besides its name:
+//! lengths are variable-length integers (LEB128); of a name only what differs from the name before is written, which
+//! for the first is the file's; and a namespace or a position only where it does not follow from the object before.
 
 use std::sync::Arc;
 
@@ -43,34 +43,14 @@ pub(super) struct Place {
     pub(super) length: u32,
 }
 
-/// An entry without allocations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct EntryView<'a> {
-    pub(super) kind: ObjectKind,
-    pub(super) namespace: &'a str,
-    pub(super) name: &'a str,
-    pub(super) fingerprint: u64,
-    pub(super) version: u64,
-    pub(super) secret_type: Option<&'a str>,
-    pub(super) place: Place,
-}
-
-impl EntryView<'_> {
-    /// True if this is the object.
-    pub(super) fn is(&self, kind: ObjectKind, object: &ObjectRef) -> bool {
-        self.kind == kind && *self.name == *object.name && *self.namespace == *object.namespace
-    }
-
-    /// The entry on its own.
-    pub(super) fn to_entry(self) -> Entry {
-        Entry {
-            key: ObjectKey { kind: self.kind, object: ObjectRef::new(self.namespace, self.name) },
-            facts: Facts {
-                fingerprint: self.fingerprint,
-                version: self.version,
-                secret_type: self.secret_type.map(Arc::from),
-                place: self.place,
-            },
+impl Place {
+    /// Where a document of this length stands if it comes right after this one.
+    fn next(self, length: u32) -> Self {
+        Self {
+            document: self.document.saturating_add(1),
+            item: 0,
+            start: self.start.saturating_add(self.length),
+            length,
         }
     }
 }
@@ -84,27 +64,29 @@ impl Record {
     pub(super) fn new<'a>(file: &str, entries: impl IntoIterator<Item = &'a Entry>) -> Self {
         let mut out = Vec::with_capacity(128);
         put_text(&mut out, file);
-        let mut namespace: &str = "";
-        for entry in entries {
-            let object = &entry.key.object;
+        let (mut namespace, mut name, mut place) = ("", file, Place::default());
+        for Entry { key: ObjectKey { kind, object }, facts } in entries {
             let same = *object.namespace == *namespace;
-            out.push(code(entry.key.kind) << 1 | u8::from(same));
+            let follows = facts.place == place.next(facts.place.length);
+            out.push(code(*kind) << 2 | u8::from(same) << 1 | u8::from(follows));
             if !same {
                 put_text(&mut out, &object.namespace);
-                namespace = &object.namespace;
             }
-            put_text(&mut out, &object.name);
-            out.extend(entry.facts.fingerprint.to_le_bytes());
-            let place = entry.facts.place;
-            for number in [place.document, place.item, place.start, place.length] {
-                put_number(&mut out, number);
+            put_name(&mut out, name, &object.name);
+            (namespace, name, place) = (&object.namespace, &object.name, facts.place);
+            if !follows {
+                for number in [place.document, place.item, place.start] {
+                    put_number(&mut out, number);
+                }
             }
-            if entry.key.kind == ObjectKind::Secret {
-                out.extend(entry.facts.version.to_le_bytes());
-                put_type(&mut out, entry.facts.secret_type.as_deref());
+            put_number(&mut out, place.length);
+            out.extend(facts.fingerprint.to_le_bytes());
+            if *kind == ObjectKind::Secret {
+                out.extend(facts.version.to_le_bytes());
+                put_type(&mut out, facts.secret_type.as_deref());
             }
         }
-        Self(out.into_boxed_slice())
+        Self(out.as_slice().into())
     }
 
     /// The file's name.
@@ -115,13 +97,19 @@ impl Record {
     /// The objects in it.
     pub(super) fn entries(&self) -> Entries<'_> {
         let mut reader = Reader(&self.0);
-        reader.text();
-        Entries { reader, namespace: "" }
+        let name = reader.text().unwrap_or_default().to_owned();
+        Entries { reader, namespace: "", name, place: Place::default() }
     }
 
-    /// One object in it.
-    pub(super) fn find(&self, kind: ObjectKind, object: &ObjectRef) -> Option<EntryView<'_>> {
-        self.entries().find(|entry| entry.is(kind, object))
+    /// What is remembered of one object in it.
+    pub(super) fn find(&self, kind: ObjectKind, object: &ObjectRef) -> Option<Facts> {
+        let mut entries = self.entries();
+        loop {
+            let (found, facts) = entries.step()?;
+            if found == kind && *entries.name == *object.name && *entries.namespace == *object.namespace {
+                return Some(facts);
+            }
+        }
     }
 }
 
@@ -129,31 +117,42 @@ impl Record {
 #[derive(Debug)]
 pub(super) struct Entries<'a> {
     reader: Reader<'a>,
+    /// Of the object that was read last, as all that follows.
     namespace: &'a str,
+    name: String,
+    place: Place,
 }
 
-impl<'a> Iterator for Entries<'a> {
-    type Item = EntryView<'a>;
+impl Iterator for Entries<'_> {
+    type Item = Entry;
 
-    fn next(&mut self) -> Option<EntryView<'a>> {
+    fn next(&mut self) -> Option<Entry> {
+        let (kind, facts) = self.step()?;
+        Some(Entry { key: ObjectKey { kind, object: ObjectRef::new(self.namespace, self.name.as_str()) }, facts })
+    }
+}
+
+impl Entries<'_> {
+    fn step(&mut self) -> Option<(ObjectKind, Facts)> {
         let head = self.reader.byte()?;
-        let kind = kind_of(head >> 1)?;
-        if head & 1 == 0 {
+        let kind = kind_of(head >> 2)?;
+        if head & 2 == 0 {
             self.namespace = self.reader.text()?;
         }
-        let name = self.reader.text()?;
-        let fingerprint = self.reader.word()?;
-        let place = Place {
-            document: self.reader.number()?,
-            item: self.reader.number()?,
-            start: self.reader.number()?,
-            length: self.reader.number()?,
+        self.reader.name(&mut self.name)?;
+        self.place = if head & 1 == 1 {
+            self.place.next(self.reader.number()?)
+        } else {
+            let reader = &mut self.reader;
+            let (document, item, start) = (reader.number()?, reader.number()?, reader.number()?);
+            Place { document, item, start, length: reader.number()? }
         };
+        let fingerprint = self.reader.word()?;
         let (version, secret_type) = match kind {
-            ObjectKind::Secret => (self.reader.word()?, self.reader.secret_type()),
+            ObjectKind::Secret => (self.reader.word()?, self.reader.secret_type().map(Arc::from)),
             _ => (0, None),
         };
-        Some(EntryView { kind, namespace: self.namespace, name, fingerprint, version, secret_type, place })
+        Some((kind, Facts { fingerprint, version, secret_type, place: self.place }))
     }
 }
 
@@ -187,6 +186,14 @@ fn put_number(out: &mut Vec<u8>, mut number: u32) {
 fn put_text(out: &mut Vec<u8>, text: &str) {
     put_number(out, u32::try_from(text.len()).unwrap_or(0));
     out.extend(text.as_bytes());
+}
+
+/// Writes how much a name has in common with the one before, and the rest.
+fn put_name(out: &mut Vec<u8>, before: &str, name: &str) {
+    let same = before.chars().zip(name.chars()).take_while(|(a, b)| a == b);
+    let common = same.map(|(a, _)| a.len_utf8()).sum();
+    put_number(out, u32::try_from(common).unwrap_or(0));
+    put_text(out, name.get(common..).unwrap_or_default());
 }
 
 /// 0: none; 1: the usual one; 2: another, as text.
@@ -237,6 +244,14 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(self.take(length)?).ok()
     }
 
+    /// Turns the name before into the next one.
+    fn name(&mut self, name: &mut String) -> Option<()> {
+        let common = usize::try_from(self.number()?).ok()?;
+        name.is_char_boundary(common).then(|| name.truncate(common))?;
+        name.push_str(self.text()?);
+        Some(())
+    }
+
     fn secret_type(&mut self) -> Option<&'a str> {
         match self.byte()? {
             0 => None,
@@ -268,18 +283,42 @@ mod tests {
         entries.push(entry(ObjectKind::IngressClass, "", "three", 1));
         let record = Record::new("file.yaml", &entries);
         assert_eq!(record.file(), "file.yaml");
-        assert_eq!(record.entries().map(EntryView::to_entry).collect::<Vec<_>>(), entries);
+        assert_eq!(record.entries().collect::<Vec<_>>(), entries);
         let found = record.find(ObjectKind::Secret, &ObjectRef::new("b", "two")).unwrap();
         assert_eq!(found.place.document, 300_000);
         assert!(record.find(ObjectKind::Service, &ObjectRef::new("b", "two")).is_none());
     }
 
     #[test]
+    fn names_that_begin_like_the_one_before_are_unpacked_whole() {
+        let names = ["grün-a", "grü", "grün-a-00001", "", "g", "gr\u{fb}n", "grün-a"];
+        let entries: Vec<Entry> = (1..).zip(names).map(|(n, name)| entry(ObjectKind::Service, "é", name, n)).collect();
+        let record = Record::new("grün-a.yaml", &entries);
+        assert_eq!(record.entries().collect::<Vec<_>>(), entries);
+    }
+
+    #[test]
+    fn documents_that_follow_each_other_keep_their_places() {
+        let places = [(1, 0, 0, 700), (2, 0, 700, 300), (4, 0, 1100, 9), (5, 1, 1109, 80), (5, 2, 1109, 80)];
+        let entries = places.map(|(document, item, start, length)| {
+            let mut entry = entry(ObjectKind::Service, "a", "b", document + item);
+            entry.facts.place = Place { document, item, start, length };
+            entry
+        });
+        let record = Record::new("file.yaml", &entries);
+        assert!(record.entries().eq(entries));
+    }
+
+    #[test]
     fn an_object_costs_few_bytes_besides_its_name() {
-        let entries = [
-            entry(ObjectKind::KIngress, "default", "shop-00001", 1),
-            entry(ObjectKind::Service, "default", "shop-00001", 2),
-        ];
-        assert!(Record::new("shop.yaml", &entries).0.len() < 10 + 8 + 2 * (10 + 30));
+        let mut place = Place::default();
+        let entries = [(ObjectKind::KIngress, "shop"), (ObjectKind::Service, "shop-00001")].map(|(kind, name)| {
+            place = place.next(900);
+            let mut entry = entry(kind, "default", name, 1);
+            entry.facts.place = place;
+            entry
+        });
+        let names = "shop.yaml".len() + "default".len() + "-00001".len() + 2;
+        assert_eq!(Record::new("shop.yaml", &entries).0.len(), names + 2 * 13);
     }
 }
