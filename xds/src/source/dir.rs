@@ -22,6 +22,7 @@ mod input;
 mod kind;
 mod links;
 mod metrics;
+mod namespaces;
 mod read;
 mod record;
 mod report;

@@ -27,10 +27,11 @@ pub(super) fn is_json(name: &str) -> bool {
     Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
 }
 
-/// Differs when a file has changed; never 0.
-pub(super) fn stamp(status: &Metadata, hasher: &impl BuildHasher) -> u64 {
+/// Differs when a file has changed, but for one in four billion; never 0. Only looked at when events may be lost.
+pub(super) fn stamp(status: &Metadata, hasher: &impl BuildHasher) -> u32 {
     let modified = (status.mtime(), status.mtime_nsec(), status.ctime(), status.ctime_nsec());
-    hasher.hash_one((status.dev(), status.ino(), status.size(), modified)).max(1)
+    let hash = hasher.hash_one((status.dev(), status.ino(), status.size(), modified));
+    u32::try_from(hash >> 32).unwrap_or(0).max(1)
 }
 
 /// What a folder is known by, whatever paths lead to it: device and inode.

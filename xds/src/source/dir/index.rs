@@ -41,7 +41,7 @@ struct File {
     next: u32,
     previous: u32,
     /// Of the file's status when it was read; 0 if it has not been read.
-    stamp: u64,
+    stamp: u32,
     record: Record,
 }
 
@@ -216,12 +216,12 @@ impl Index {
     }
 
     /// The stamp that a file had when it was read.
-    pub(super) fn stamp(&self, file: FileId) -> u64 {
+    pub(super) fn stamp(&self, file: FileId) -> u32 {
         self.files.get(file.0 as usize).map_or(0, |file| file.stamp)
     }
 
     /// Notes the stamp of a file.
-    pub(super) fn set_stamp(&mut self, file: FileId, stamp: u64) {
+    pub(super) fn set_stamp(&mut self, file: FileId, stamp: u32) {
         if let Some(file) = self.files.get_mut(file.0 as usize) {
             file.stamp = stamp;
         }

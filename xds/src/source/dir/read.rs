@@ -12,6 +12,7 @@ use super::report::Report;
 use super::split::{Document, split};
 use super::worker::{Stopped, Worker, write};
 use crate::fault::Subject;
+use crate::object::Object;
 
 /// So many objects of other kinds are named in the log; then only their number is.
 const MAX_PASSED_OVER: u32 = 1000;
@@ -118,7 +119,10 @@ impl Worker {
 
     fn take_in(&mut self, pass: &mut Pass, document: &Document, found: Found, place: &impl Fn(u32) -> Place) {
         match found {
-            Found::Object { item, fingerprint, loaded } => {
+            Found::Object { item, fingerprint, mut loaded } => {
+                if let Object::Secret(secret) = &mut loaded.object {
+                    self.namespaces.share(&mut secret.object.namespace);
+                }
                 let key = loaded.key.clone();
                 let offered =
                     self.claims.offer(&mut write(&self.index), &mut pass.reading, (loaded, fingerprint, place(item)));

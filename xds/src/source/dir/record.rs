@@ -68,7 +68,8 @@ impl Record {
         for Entry { key: ObjectKey { kind, object }, facts } in entries {
             let same = *object.namespace == *namespace;
             let follows = facts.place == place.next(facts.place.length);
-            out.push(code(*kind) << 2 | u8::from(same) << 1 | u8::from(follows));
+            let secret_type = facts.secret_type.as_deref();
+            out.push(type_code(secret_type) << 5 | code(*kind) << 2 | u8::from(same) << 1 | u8::from(follows));
             if !same {
                 put_text(&mut out, &object.namespace);
             }
@@ -83,7 +84,9 @@ impl Record {
             out.extend(facts.fingerprint.to_le_bytes());
             if *kind == ObjectKind::Secret {
                 out.extend(facts.version.to_le_bytes());
-                put_type(&mut out, facts.secret_type.as_deref());
+            }
+            if let Some(other) = secret_type.filter(|known| *known != TLS_TYPE) {
+                put_text(&mut out, other);
             }
         }
         Self(out.as_slice().into())
@@ -135,7 +138,7 @@ impl Iterator for Entries<'_> {
 impl Entries<'_> {
     fn step(&mut self) -> Option<(ObjectKind, Facts)> {
         let head = self.reader.byte()?;
-        let kind = kind_of(head >> 2)?;
+        let kind = kind_of(head >> 2 & 7)?;
         if head & 2 == 0 {
             self.namespace = self.reader.text()?;
         }
@@ -148,9 +151,11 @@ impl Entries<'_> {
             Place { document, item, start, length: reader.number()? }
         };
         let fingerprint = self.reader.word()?;
-        let (version, secret_type) = match kind {
-            ObjectKind::Secret => (self.reader.word()?, self.reader.secret_type().map(Arc::from)),
-            _ => (0, None),
+        let version = if kind == ObjectKind::Secret { self.reader.word()? } else { 0 };
+        let secret_type = match head >> 5 {
+            0 => None,
+            1 => Some(TLS_TYPE.into()),
+            _ => Some(self.reader.text()?.into()),
         };
         Some((kind, Facts { fingerprint, version, secret_type, place: self.place }))
     }
@@ -196,15 +201,12 @@ fn put_name(out: &mut Vec<u8>, before: &str, name: &str) {
     put_text(out, name.get(common..).unwrap_or_default());
 }
 
-/// 0: none; 1: the usual one; 2: another, as text.
-fn put_type(out: &mut Vec<u8>, secret_type: Option<&str>) {
+/// 0: none; 1: the usual one; 2: another, which follows as text.
+fn type_code(secret_type: Option<&str>) -> u8 {
     match secret_type {
-        None => out.push(0),
-        Some(TLS_TYPE) => out.push(1),
-        Some(other) => {
-            out.push(2);
-            put_text(out, other);
-        }
+        None => 0,
+        Some(TLS_TYPE) => 1,
+        Some(_) => 2,
     }
 }
 
@@ -250,14 +252,6 @@ impl<'a> Reader<'a> {
         name.is_char_boundary(common).then(|| name.truncate(common))?;
         name.push_str(self.text()?);
         Some(())
-    }
-
-    fn secret_type(&mut self) -> Option<&'a str> {
-        match self.byte()? {
-            0 => None,
-            1 => Some(TLS_TYPE),
-            _ => self.text(),
-        }
     }
 }
 

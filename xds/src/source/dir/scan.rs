@@ -19,7 +19,7 @@ const MAX_DEPTH: usize = 32;
 #[derive(Default)]
 struct Listing {
     /// Names of manifests and their stamps, sorted.
-    files: Vec<(Box<str>, u64)>,
+    files: Vec<(Box<str>, u32)>,
     /// Names of folders, sorted.
     dirs: Vec<Box<str>>,
     /// Where symbolic links to manifests lead.

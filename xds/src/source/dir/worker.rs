@@ -14,6 +14,7 @@ use super::file;
 use super::index::{FileId, Index};
 use super::links::Link;
 use super::metrics::{self, Counters};
+use super::namespaces::Namespaces;
 use super::report::Reports;
 use super::watch::{Pending, Touched, Wake, Watcher};
 use crate::object::ObjectEvent;
@@ -43,6 +44,7 @@ pub(super) struct Worker {
     pub(super) links: BTreeMap<PathBuf, Link>,
     /// Files whose version of an object has come into effect.
     again: BTreeSet<FileId>,
+    pub(super) namespaces: Namespaces,
     pub(super) passed_over: u32,
     pub(super) counters: Arc<Counters>,
     events: Vec<ObjectEvent>,
@@ -73,6 +75,7 @@ impl Worker {
             aliases: BTreeSet::new(),
             links: BTreeMap::new(),
             again: BTreeSet::new(),
+            namespaces: Namespaces::default(),
             passed_over: 0,
             counters: Arc::default(),
             events: Vec::new(),
