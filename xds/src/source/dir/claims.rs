@@ -115,7 +115,9 @@ impl Claims {
             return Err(*document);
         }
         let before = reading.before.remove(&key);
-        let in_effect = self.claim(index, reading, &key, place.document);
+        // Who names an object is its owner or a contender; to ask the index costs as much as the file is long.
+        let in_effect =
+            before.is_some() && !self.contenders.contains_key(&key) || self.claim(index, reading, &key, place.document);
         let secret_type = if let Object::Secret(meta) = &object { meta.secret_type.clone() } else { None };
         let said = before.as_ref().is_some_and(|facts| {
             facts.fingerprint == fingerprint || (facts.fingerprint != 0 && version != 0 && facts.version == version)
