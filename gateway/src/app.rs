@@ -4,6 +4,7 @@ mod descriptors;
 mod drain;
 mod listeners;
 pub(crate) mod secrets;
+mod source;
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -11,12 +12,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use certstore::CertStore;
+use certstore::{CertStore, SecretSource};
 use metrics_exporter_prometheus::{BuildError, PrometheusHandle};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
-use xds::source::dir::{self, DirSource};
 use xds::translate::{self, Translator};
 use xds::{Faults, Update};
 
@@ -29,6 +29,8 @@ use crate::listener::{Admission, BindError};
 use crate::tables::Tables;
 use crate::telemetry;
 use crate::tls::ConfigError;
+
+use source::Opened;
 
 /// When this variable is set, the process ends when its parent does: for those who run it as a part of themselves.
 pub(crate) const EXIT_WITH_PARENT: &str = "POSTERN_EXIT_WITH_PARENT";
@@ -51,7 +53,7 @@ pub(crate) enum AppError {
     Descriptors(#[from] descriptors::TooFewDescriptors),
     /// The source of objects cannot be read.
     #[error(transparent)]
-    Source(#[from] dir::OpenError),
+    Source(#[from] source::SourceError),
     /// The runtime or a thread could not be made.
     #[error("cannot start the runtime")]
     Runtime(#[source] io::Error),
@@ -139,7 +141,9 @@ impl App {
         let began = Instant::now();
         let limits = listeners::limits(&config, descriptors::fit(config.max_connections)?);
         let bound = listeners::bind(&config)?;
-        let (source, certs, faults) = open_source(&config)?;
+        let faults = Faults::default();
+        let (source, secrets) = source::open(&config, &faults).await?;
+        let certs = cert_store(&config, secrets);
         let (tables, health, operator) = (Tables::default(), Health::default(), Arc::new(Notify::new()));
         tokio::spawn(health.clone().beat("traffic"));
         let admin = Admin {
@@ -178,16 +182,8 @@ impl App {
     }
 }
 
-/// What is read from, what keeps its certificates, and what is found wrong with it.
-fn open_source(config: &Config) -> Result<(DirSource, Arc<CertStore>, Faults), dir::OpenError> {
-    let SourceConfig::Dir(path) = &config.source;
-    let faults = Faults::default();
-    let source = DirSource::open(path, dir::Options::default(), faults.clone())?;
-    let certs = CertStore::builder(Arc::new(secrets::DirSecrets(source.secrets())))
-        .budget(config.cert_cache.as_u64())
-        .load_concurrency(config.cert_loads)
-        .build();
-    Ok((source, certs, faults))
+fn cert_store(config: &Config, secrets: Arc<dyn SecretSource>) -> Arc<CertStore> {
+    CertStore::builder(secrets).budget(config.cert_cache.as_u64()).load_concurrency(config.cert_loads).build()
 }
 
 fn translate_options(config: &Config) -> translate::Options {
@@ -195,14 +191,15 @@ fn translate_options(config: &Config) -> translate::Options {
         kingress_class: config.kingress_class.as_str().into(),
         ingress_controller: config.ingress_controller.as_str().into(),
         shared_secret_namespaces: config.shared_secret_namespaces.iter().map(|name| name.as_str().into()).collect(),
-        report_unknown_class: true,
+        // A directory shows everything there is; in a cluster, Ingresses of other classes are others' business.
+        report_unknown_class: matches!(config.source, SourceConfig::Dir(_)),
         ..translate::Options::default()
     }
 }
 
 /// Follows the source for as long as the process lives. The receiver turns true when the first complete snapshot is
 /// applied.
-fn follow(source: DirSource, translator: Translator, applier: Applier, health: Health) -> watch::Receiver<bool> {
+fn follow(source: Opened, translator: Translator, applier: Applier, health: Health) -> watch::Receiver<bool> {
     let (updates, queue) = mpsc::channel(UPDATE_QUEUE);
     let (complete, is_complete) = watch::channel(false);
     let reading = tokio::spawn(xds::discovery::run(source, translator, updates));

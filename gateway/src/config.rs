@@ -80,6 +80,21 @@ pub struct Config {
 pub enum SourceConfig {
     /// A directory of manifests.
     Dir(PathBuf),
+    /// The Kubernetes API.
+    Kube(KubeConfig),
+}
+
+/// How the Kubernetes API is reached, and what of it is followed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KubeConfig {
+    /// A kubeconfig. Without one: the pod's service account or, outside of a cluster, `$KUBECONFIG` or `~/.kube/config`.
+    pub kubeconfig: Option<PathBuf>,
+    /// The context in the kubeconfig; its current one by default.
+    pub context: Option<String>,
+    /// The namespaces that are followed; all if there are none.
+    pub namespaces: Vec<String>,
+    /// Only Secrets with these labels are followed, as a selector.
+    pub secret_selector: Option<String>,
 }
 
 /// How log lines look.

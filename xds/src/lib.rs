@@ -33,6 +33,8 @@ pub use resource::Update;
 
 /// Says what the metrics of this crate mean.
 pub fn describe_metrics() {
+    fault::describe_metrics();
+    source::api::describe_metrics();
     source::dir::describe_metrics();
     translate::describe_metrics();
 }

@@ -2,7 +2,7 @@
 //! `config-network` say, where they exist.
 //!
 //! A [`Reader`] is shown the events of a source (see [`Tap`]) and publishes [`Settings`] on a `watch` channel. A value
-//! that cannot be read is a [`Fault`](crate::Fault) of its `ConfigMap`, and the last good one stays in effect until
+//! that cannot be read is a [`Fault`] of its `ConfigMap`, and the last good one stays in effect until
 //! there is a better one or the key is gone. Where several maps set the same thing, `config-postern` wins.
 
 use std::collections::BTreeMap;

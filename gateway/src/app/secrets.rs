@@ -1,8 +1,9 @@
-//! Where certstore gets its Secrets from.
+//! Where certstore gets the data of Secrets from.
 
 use certstore::{PrivateKeyPem, SecretData, SecretRef, SecretSource, SourceError};
 use futures_util::future::BoxFuture;
 use xds::ObjectRef;
+use xds::source::api::{SecretFetchError, SecretReader};
 use xds::source::dir::{SecretContent, SecretFiles, SecretReadError};
 
 /// Secrets in a directory of manifests.
@@ -11,8 +12,7 @@ pub(crate) struct DirSecrets(pub(crate) SecretFiles);
 
 impl SecretSource for DirSecrets {
     fn load<'a>(&'a self, secret: &'a SecretRef) -> BoxFuture<'a, Result<SecretData, SourceError>> {
-        let files = self.0.clone();
-        let object = ObjectRef { namespace: secret.namespace.clone(), name: secret.name.clone() };
+        let (files, object) = (self.0.clone(), object_ref(secret));
         Box::pin(async move {
             // A file system may hang; the deadline of the load must still pass.
             let read = tokio::task::spawn_blocking(move || files.read(&object)).await;
@@ -22,6 +22,31 @@ impl SecretSource for DirSecrets {
                 Err(error) => Err(SourceError::Unavailable { source: error.into() }),
             }
         })
+    }
+}
+
+/// Secrets of a cluster, fetched from its API.
+#[derive(Clone, Debug)]
+pub(crate) struct ApiSecrets(pub(crate) SecretReader);
+
+impl SecretSource for ApiSecrets {
+    fn load<'a>(&'a self, secret: &'a SecretRef) -> BoxFuture<'a, Result<SecretData, SourceError>> {
+        Box::pin(async move { self.0.load(&object_ref(secret)).await.map(secret_data).map_err(fetch_error) })
+    }
+}
+
+fn object_ref(secret: &SecretRef) -> ObjectRef {
+    ObjectRef { namespace: secret.namespace.clone(), name: secret.name.clone() }
+}
+
+fn fetch_error(error: SecretFetchError) -> SourceError {
+    match error {
+        SecretFetchError::NotFound { .. } | SecretFetchError::InvalidName { .. } => SourceError::NotFound,
+        SecretFetchError::Forbidden { .. } => SourceError::Forbidden,
+        SecretFetchError::MissingKey { .. }
+        | SecretFetchError::Malformed { .. }
+        | SecretFetchError::TooLarge { .. } => SourceError::Malformed { reason: error.to_string() },
+        other => SourceError::Unavailable { source: other.into() },
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) fn command() -> Command {
     Command::new("gateway")
         .about("Serves traffic as the objects of a source say")
         .after_help(AFTER_HELP)
+        // The last of several wins, so that a wrapper's flags can be overridden.
+        .args_override_self(true)
         .args(flags)
         .arg(Arg::new("config").long("config").value_name("FILE").help("A YAML file with settings (or POSTERN_CONFIG)"))
         .arg(

@@ -8,7 +8,7 @@ use certstore::SecretRef;
 use super::layers::{ConfigFault, Layers, Origin, place};
 use super::setting::{GATEWAY_SETTINGS, Setting};
 use super::value::{parse_count, parse_range, parse_size, parse_switch, parse_time};
-use super::{Config, LogFormat, SourceConfig};
+use super::{Config, KubeConfig, LogFormat, SourceConfig};
 use crate::listener::ListenerName;
 use crate::tls::TlsVersion;
 
@@ -19,9 +19,8 @@ impl Config {
     /// Every fault.
     pub fn resolve(layers: &Layers) -> Result<Self, Vec<ConfigFault>> {
         let mut read = Reader { layers, faults: Vec::new() };
-        let source = read.required("source", parse_source);
         let config = Self {
-            source: source.unwrap_or_else(|| SourceConfig::Dir(".".into())),
+            source: read.source(),
             listen: read.listen(),
             cert_cache: read.value("cert-cache", parse_size),
             cert_loads: read.value("cert-loads", parse_count),
@@ -104,6 +103,21 @@ impl Reader<'_> {
         values
     }
 
+    fn source(&mut self) -> SourceConfig {
+        let kube = KubeConfig {
+            kubeconfig: self.optional("kubeconfig", |text| Ok(text.into())),
+            context: self.optional("kube-context", parse_word),
+            namespaces: self.list("namespaces", parse_word),
+            secret_selector: self.optional("secret-selector", |text| Ok(text.to_owned())),
+        };
+        match self.required("source", parse_source) {
+            Some(SourceConfig::Kube(_)) => SourceConfig::Kube(kube),
+            Some(source) => source,
+            // Its absence is a fault, so that no configuration comes of this.
+            None => SourceConfig::Dir(".".into()),
+        }
+    }
+
     /// Listeners add up: each layer changes only those that it names.
     fn listen(&mut self) -> BTreeMap<ListenerName, SocketAddr> {
         let setting = setting("listen");
@@ -139,7 +153,8 @@ fn default_address(name: ListenerName) -> SocketAddr {
 fn parse_source(text: &str) -> Result<SourceConfig, String> {
     match text.split_once(':') {
         Some(("dir", path)) if !path.is_empty() => Ok(SourceConfig::Dir(path.into())),
-        _ => Err(format!("{text:?} is not a source; write dir:PATH for a directory of manifests")),
+        None if text == "kube" => Ok(SourceConfig::Kube(KubeConfig::default())),
+        _ => Err(format!("{text:?} is not a source; write dir:PATH for a directory of manifests, or kube")),
     }
 }
 

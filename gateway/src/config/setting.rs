@@ -32,7 +32,23 @@ const fn list(name: &'static str, value_name: &'static str, default: &'static st
 
 /// All settings of `postern gateway`.
 pub const GATEWAY_SETTINGS: &[Setting] = &[
-    one("source", "dir:PATH", "", "Where objects come from: a directory of manifests"),
+    one("source", "dir:PATH|kube", "", "Where objects come from: a directory of manifests, or the Kubernetes API"),
+    one(
+        "kubeconfig",
+        "FILE",
+        "",
+        "How the Kubernetes API is reached; by default as the pod's service account or, outside of a cluster, as \
+         $KUBECONFIG or ~/.kube/config says",
+    ),
+    one("kube-context", "NAME", "", "Context in the kubeconfig; by default its current one"),
+    list("namespaces", "NAMESPACE", "", "Namespaces of the Kubernetes API that are followed; by default all"),
+    one(
+        "secret-selector",
+        "SELECTOR",
+        "",
+        "Labels of the Secrets that are followed, such as networking.internal.knative.dev/certificate-uid; by default \
+         all of type kubernetes.io/tls",
+    ),
     list(
         "listen",
         "NAME=ADDR|NAME=off",

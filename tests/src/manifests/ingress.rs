@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-/// The class name under which [`ingress_class`] makes Postern answer for Ingresses.
+/// The class name under which `ingress_class` makes Postern answer for Ingresses.
 pub const CLASS: &str = "postern";
 
 /// An Ingress under construction.

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod failures;
 #[cfg(test)]
+mod gateway;
+#[cfg(test)]
 mod lists;
 #[cfg(test)]
 mod permissions;

@@ -1,0 +1,66 @@
+//! Opens what the configuration comes from: objects, and the data of Secrets.
+
+use std::sync::Arc;
+
+use certstore::SecretSource;
+use xds::discovery::Source;
+use xds::source::api::{self, Access, ApiSource, ConnectError, ReaderOptions, Scope, SecretReader};
+use xds::source::dir::{self, DirSource};
+use xds::{Faults, ObjectEvent};
+
+use super::secrets::{ApiSecrets, DirSecrets};
+use crate::config::{Config, KubeConfig, SourceConfig};
+
+/// Why the source cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum SourceError {
+    /// The directory.
+    #[error(transparent)]
+    Dir(#[from] dir::OpenError),
+    /// The Kubernetes API.
+    #[error("source kube")]
+    Api(#[from] ConnectError),
+}
+
+/// A source that yields objects as they change.
+pub(super) enum Opened {
+    Dir(DirSource),
+    Api(Box<ApiSource>),
+}
+
+impl Source for Opened {
+    async fn next(&mut self) -> Vec<ObjectEvent> {
+        match self {
+            Self::Dir(source) => source.next().await,
+            Self::Api(source) => source.next().await,
+        }
+    }
+}
+
+/// Opens the source that is configured; what is wrong with its objects is told to `faults`.
+pub(super) async fn open(config: &Config, faults: &Faults) -> Result<(Opened, Arc<dyn SecretSource>), SourceError> {
+    match &config.source {
+        SourceConfig::Dir(path) => {
+            let source = DirSource::open(path, dir::Options::default(), faults.clone())?;
+            let secrets = DirSecrets(source.secrets());
+            Ok((Opened::Dir(source), Arc::new(secrets)))
+        }
+        SourceConfig::Kube(kube) => {
+            let access = Access { kubeconfig: kube.kubeconfig.clone(), context: kube.context.clone() };
+            let client = api::connect(&access).await?;
+            let secrets = ApiSecrets(SecretReader::new(client.clone(), ReaderOptions::default()));
+            let source = ApiSource::start(client, api_options(kube), faults.clone());
+            Ok((Opened::Api(Box::new(source)), Arc::new(secrets)))
+        }
+    }
+}
+
+fn api_options(kube: &KubeConfig) -> api::Options {
+    let mut options = api::Options::default();
+    if !kube.namespaces.is_empty() {
+        options.scope = Scope::Namespaces(kube.namespaces.iter().map(|name| name.as_str().into()).collect());
+    }
+    options.secret_labels.clone_from(&kube.secret_selector);
+    options
+}
