@@ -28,10 +28,7 @@ impl World {
         let folder = tempfile::tempdir()?;
         let kubeconfig = folder.path().join("kubeconfig");
         cluster.write_kubeconfig(&kubeconfig, "system:admin")?;
-        let options = Options::default()
-            .argument("--source=kube")
-            .argument("--kubeconfig")
-            .argument(&kubeconfig);
+        let options = Options::default().argument("--source=kube").argument("--kubeconfig").argument(&kubeconfig);
         let program = Program::new(env!("CARGO_BIN_EXE_postern-under-test"));
         let gateway = Gateway::start(&program, Path::new("/"), &options).await?;
         let tls = TlsClient::new(cluster.ca())?;
