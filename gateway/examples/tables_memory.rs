@@ -18,8 +18,8 @@ use postern::listener::ListenerName;
 use postern::route::{RequestFacts, match_request};
 use postern::tables::Tables;
 use xds::resource::{
-    Cluster, ClusterName, Discovery, EndpointSet, Forward, HostPattern, PathMatch, Route, RouteSet, SetHeader, Split,
-    TlsBinding, UpstreamProtocol, VirtualHost, Visibility, WildcardDepth,
+    Cluster, ClusterName, Discovery, EndpointSet, Forward, HostPattern, PackedRouteSet, PathMatch, Route, RouteSet,
+    SetHeader, Split, TlsBinding, UpstreamProtocol, VirtualHost, Visibility, WildcardDepth,
 };
 use xds::{ObjectRef, Update};
 
@@ -94,7 +94,7 @@ impl Shared {
         let name = format!("svc-{service:06}");
         let cluster = ClusterName::new(Arc::from(format!("default/{name}-{version:05}:80")));
         let external = HostPattern::new(Arc::from(external_host(service)));
-        let routes = Arc::new(self.routes(&name, &cluster, version));
+        let routes = PackedRouteSet::pack(&self.routes(&name, &cluster, version));
         let local = [".default", ".default.svc", ".default.svc.cluster.local"];
         let local = local.map(|suffix| HostPattern::new(Arc::from(format!("{name}{suffix}"))));
         let mut virtual_hosts: Vec<_> =
@@ -130,8 +130,8 @@ impl Shared {
     }
 }
 
-fn virtual_host(routes: &Arc<RouteSet>, visibility: Visibility) -> VirtualHost {
-    VirtualHost { visibility, wildcard_depth: WildcardDepth::Any, redirect_to_https: false, routes: Arc::clone(routes) }
+fn virtual_host(routes: &PackedRouteSet, visibility: Visibility) -> VirtualHost {
+    VirtualHost { visibility, wildcard_depth: WildcardDepth::Any, redirect_to_https: false, routes: routes.clone() }
 }
 
 /// Resident bytes of this process, as the kernel counts them.

@@ -8,7 +8,7 @@ use std::time::Instant;
 use certstore::{CertStore, SecretRef, SniPattern, TlsBinding};
 use tokio::sync::watch;
 use xds::Update;
-use xds::resource::{self, ClusterName, Discovery, EndpointSet, HostPattern, RouteSet, VirtualHost};
+use xds::resource::{self, ClusterName, Discovery, EndpointSet, HostPattern, PackedRouteSet, VirtualHost};
 
 use crate::route::{HostEntry, Routes};
 use crate::tables::{Snapshot, Tables};
@@ -54,7 +54,7 @@ pub struct Applier {
 
 /// Routes made in this Update, so that the hosts of one rule share them: by the identity of the set and of
 /// what the host had before, where that matters.
-type Made = HashMap<(*const RouteSet, Option<*const Routes>), Arc<Routes>>;
+type Made = HashMap<(*const u8, Option<*const Routes>), Arc<Routes>>;
 
 impl Applier {
     /// The applier of these tables.
@@ -167,9 +167,9 @@ fn switch_hosts(next: &mut Snapshot, changes: resource::Changes<HostPattern, Vir
 }
 
 /// Hosts share what was made of the same set, unless routes of before are kept in it and these differ.
-fn routes_for(made: &mut Made, next: &Snapshot, pattern: &HostPattern, set: &Arc<RouteSet>) -> Arc<Routes> {
+fn routes_for(made: &mut Made, next: &Snapshot, pattern: &HostPattern, set: &PackedRouteSet) -> Arc<Routes> {
     let find = |name: &str| next.clusters.get(name).cloned();
-    let identity = Arc::as_ptr(set);
+    let identity = set.as_ptr();
     if let Some(routes) = made.get(&(identity, None)) {
         return Arc::clone(routes);
     }
@@ -178,7 +178,7 @@ fn routes_for(made: &mut Made, next: &Snapshot, pattern: &HostPattern, set: &Arc
     if let Some(routes) = made.get(&(identity, before_identity)) {
         return Arc::clone(routes);
     }
-    let routes = Arc::new(Routes::new(Arc::clone(set), before.map(|before| &**before), find));
+    let routes = Arc::new(Routes::new(set.clone(), before.map(|before| &**before), find));
     let key = if routes.is_served(|name| find(name).is_some()) { None } else { before_identity };
     made.insert((identity, key), Arc::clone(&routes));
     routes

@@ -21,6 +21,7 @@
 pub mod discovery;
 pub mod fault;
 pub mod object;
+mod packed;
 pub mod resource;
 pub mod settings;
 pub mod source;

@@ -2,12 +2,16 @@
 //!
 //! Resources refer to each other by name only (a route names its clusters), so each can change alone. Texts of
 //! names and lists of addresses are shared with the translator's own records: who keeps them by their `Arc` pays for
-//! them once. Routes are not; the translator keeps them packed, so they may be let go once they are compiled.
+//! them once. So do routes, which are packed until somebody reads them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::object::ObjectRef;
+
+mod packed_routes;
+
+pub use packed_routes::PackedRouteSet;
 
 /// A set of changes that leads from one consistent configuration to the next.
 ///
@@ -124,7 +128,7 @@ pub struct VirtualHost {
     /// Plain-text requests are answered with 301 to https (KIngress `httpOption: Redirected`, external hosts only).
     pub redirect_to_https: bool,
     /// The routes; hosts with equal routes within one object share them.
-    pub routes: Arc<RouteSet>,
+    pub routes: PackedRouteSet,
 }
 
 /// How many labels the `*` of a wildcard host stands for.

@@ -2,7 +2,7 @@ use std::sync::Mutex;
 
 use xds::ObjectRef;
 use xds::resource::{
-    Discovery, Forward, PathMatch, Route, SecretVersion, Split, UpstreamProtocol, Visibility, WildcardDepth,
+    Discovery, Forward, PathMatch, Route, RouteSet, SecretVersion, Split, UpstreamProtocol, Visibility, WildcardDepth,
 };
 
 use super::*;
@@ -51,19 +51,19 @@ fn endpoints(port: u16) -> EndpointSet {
     EndpointSet { addresses: Arc::from([SocketAddr::from(([10, 0, 0, 1], port))]) }
 }
 
-fn routes_to(cluster: &str) -> Arc<RouteSet> {
+fn routes_to(cluster: &str) -> PackedRouteSet {
     let split = Split { cluster: name(cluster), weight: 100, set_headers: Vec::new() };
     let action = Forward { splits: vec![split], set_headers: Vec::new(), rewrite_host: None, force_http1: false };
     let route = Route { path: PathMatch::StringPrefix(Arc::from("/")), headers: Vec::new(), action };
-    Arc::new(RouteSet { routes: vec![route], ..RouteSet::default() })
+    PackedRouteSet::pack(&RouteSet { routes: vec![route], ..RouteSet::default() })
 }
 
-fn host(routes: &Arc<RouteSet>) -> VirtualHost {
+fn host(routes: &PackedRouteSet) -> VirtualHost {
     VirtualHost {
         visibility: Visibility::External,
         wildcard_depth: WildcardDepth::One,
         redirect_to_https: false,
-        routes: Arc::clone(routes),
+        routes: routes.clone(),
     }
 }
 

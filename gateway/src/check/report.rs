@@ -54,7 +54,7 @@ impl Report {
             "host": name,
             "visibility": visibility(host.visibility),
             "redirectToHttps": host.redirect_to_https,
-            "routes": host.routes.routes.iter().map(route).collect::<Vec<_>>(),
+            "routes": host.routes.unpack().routes.iter().map(route).collect::<Vec<_>>(),
         })
     }
 
@@ -67,7 +67,7 @@ impl Report {
         for (name, host) in &self.hosts {
             let redirect = if host.redirect_to_https { ", HTTP is redirected to HTTPS" } else { "" };
             writeln!(f, "  {name} ({}{redirect})", visibility(host.visibility))?;
-            for route in &host.routes.routes {
+            for route in &host.routes.unpack().routes {
                 write!(f, "    {}", path(&route.path))?;
                 headers(route).iter().try_for_each(|header| write!(f, " if {header}"))?;
                 writeln!(f)?;

@@ -1,8 +1,9 @@
-//! The routes of a host: the resource itself, shared with whoever made it, and what a change must not take away.
+//! The routes of a host: the packed resource, shared with whoever made it, and what a change must not take away.
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
-use xds::resource::{Forward, RouteSet, Split};
+use xds::resource::{Forward, PackedRouteSet, RouteSet, Split};
 
 use crate::upstream::Cluster;
 
@@ -11,11 +12,18 @@ use super::parsed::ParsedRoute;
 /// The routes of one or more hosts. Small until the first request: most services are idle.
 #[derive(Debug, Default)]
 pub struct Routes {
-    set: Arc<RouteSet>,
+    set: PackedRouteSet,
     /// For each route, if any has one.
     last_good: Option<Box<[Option<LastGood>]>>,
-    /// Header names and values as the proxy needs them, made by the first request.
-    parsed: OnceLock<Box<[ParsedRoute]>>,
+    /// Made by the first request.
+    opened: OnceLock<Box<Opened>>,
+}
+
+/// Routes as the proxy needs them.
+#[derive(Debug)]
+struct Opened {
+    set: RouteSet,
+    parsed: Box<[ParsedRoute]>,
 }
 
 /// What a route did while its clusters were known, for as long as one of those it names now is not.
@@ -32,19 +40,20 @@ pub struct LastGood {
 impl Routes {
     /// The routes of a set. Where `find` doesn't find all clusters of a route, what the route with the same match did
     /// `before` is kept.
-    pub fn new(set: Arc<RouteSet>, before: Option<&Self>, find: impl Fn(&str) -> Option<Arc<Cluster>>) -> Self {
+    pub fn new(set: PackedRouteSet, before: Option<&Self>, find: impl Fn(&str) -> Option<Arc<Cluster>>) -> Self {
         let mut kept: Vec<Option<LastGood>> = Vec::new();
-        for (at, route) in set.routes.iter().enumerate() {
+        let routes = set.unpack().routes;
+        for (at, route) in routes.iter().enumerate() {
             if is_served(&route.action, |name| find(name).is_some()) {
                 continue;
             }
             if let Some(last) = before.and_then(|before| before.served_like(route, &find)) {
-                kept.resize(set.routes.len(), None);
+                kept.resize(routes.len(), None);
                 kept[at] = Some(last);
             }
         }
         let last_good = (!kept.is_empty()).then(|| kept.into_boxed_slice());
-        Self { set, last_good, parsed: OnceLock::new() }
+        Self { set, last_good, opened: OnceLock::new() }
     }
 
     fn served_like(
@@ -53,19 +62,20 @@ impl Routes {
         find: impl Fn(&str) -> Option<Arc<Cluster>>,
     ) -> Option<LastGood> {
         let same = |old: &xds::resource::Route| old.path == wanted.path && old.headers == wanted.headers;
-        let route = self.set.routes.iter().position(same)?;
-        let action = &self.set.routes[route].action;
+        let set = self.readable();
+        let route = set.routes.iter().position(same)?;
+        let action = &set.routes[route].action;
         if !is_served(action, |name| find(name).is_some()) {
             return self.last_good(route).cloned();
         }
         let clusters = action.splits.iter().map(|split| find(split.cluster.as_str())).collect();
-        let routes = Self { set: Arc::clone(&self.set), last_good: None, parsed: OnceLock::new() };
+        let routes = Self { set: self.set.clone(), last_good: None, opened: OnceLock::new() };
         Some(LastGood { routes: Arc::new(routes), route, clusters })
     }
 
-    /// The resource.
-    pub fn set(&self) -> &Arc<RouteSet> {
-        &self.set
+    /// The resource, unpacked for good: for requests.
+    pub fn set(&self) -> &RouteSet {
+        &self.opened().set
     }
 
     /// What a route did before, if that is kept.
@@ -75,12 +85,25 @@ impl Routes {
 
     /// Header names and values of the routes, in their order.
     pub(super) fn parsed(&self) -> &[ParsedRoute] {
-        self.parsed.get_or_init(|| self.set.routes.iter().map(ParsedRoute::new).collect())
+        &self.opened().parsed
+    }
+
+    fn opened(&self) -> &Opened {
+        self.opened.get_or_init(|| {
+            let set = self.set.unpack();
+            let parsed = set.routes.iter().map(ParsedRoute::new).collect();
+            Box::new(Opened { set, parsed })
+        })
+    }
+
+    /// The resource, unpacked for the moment unless it is anyway.
+    fn readable(&self) -> Cow<'_, RouteSet> {
+        self.opened.get().map_or_else(|| Cow::Owned(self.set.unpack()), |opened| Cow::Borrowed(&opened.set))
     }
 
     /// True when the clusters of every route are `known`, so that nothing from before is kept.
     pub fn is_served(&self, known: impl Fn(&str) -> bool) -> bool {
-        self.set.routes.iter().all(|route| is_served(&route.action, &known))
+        self.readable().routes.iter().all(|route| is_served(&route.action, &known))
     }
 }
 
@@ -116,6 +139,16 @@ mod tests {
         let cluster = ClusterName::new(Arc::from("ns/a:80"));
         let split = |weight: &u32| Split { cluster: cluster.clone(), weight: *weight, set_headers: Vec::new() };
         weights.iter().map(split).collect()
+    }
+
+    #[test]
+    fn routes_stay_packed_until_a_request_reads_them() {
+        let set = RouteSet { routes: Vec::new(), probe_hash: Some([1; 32]) };
+        let routes = Routes::new(PackedRouteSet::pack(&set), None, |_| None);
+        assert!(routes.is_served(|_| true));
+        assert!(routes.opened.get().is_none());
+        assert_eq!(routes.set(), &set);
+        assert!(routes.opened.get().is_some());
     }
 
     #[test]

@@ -24,8 +24,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use xds::Update;
 use xds::resource::{
-    Cluster, ClusterName, Discovery, EndpointSet, Forward, HostPattern, PathMatch, Route, RouteSet, Split,
-    UpstreamProtocol, VirtualHost,
+    Cluster, ClusterName, Discovery, EndpointSet, Forward, HostPattern, PackedRouteSet, PathMatch, Route, RouteSet,
+    Split, UpstreamProtocol, VirtualHost,
 };
 
 /// How long a test waits for what must come.
@@ -95,7 +95,7 @@ impl Gateway {
     }
 
     pub(crate) fn route_with(&mut self, host: &str, route: Route) {
-        self.host(host, virtual_host(RouteSet { routes: vec![route], probe_hash: Some([0xab; 32]) }));
+        self.host(host, virtual_host(&RouteSet { routes: vec![route], probe_hash: Some([0xab; 32]) }));
     }
 
     pub(crate) fn host(&mut self, host: &str, virtual_host: VirtualHost) {
@@ -153,12 +153,12 @@ pub(crate) fn forward(splits: &[(&str, u32)]) -> Forward {
     Forward { splits, set_headers: Vec::new(), rewrite_host: None, force_http1: false }
 }
 
-pub(crate) fn virtual_host(routes: RouteSet) -> VirtualHost {
+pub(crate) fn virtual_host(routes: &RouteSet) -> VirtualHost {
     VirtualHost {
         visibility: xds::resource::Visibility::External,
         wildcard_depth: xds::resource::WildcardDepth::Any,
         redirect_to_https: false,
-        routes: Arc::new(routes),
+        routes: PackedRouteSet::pack(routes),
     }
 }
 

@@ -61,7 +61,7 @@ async fn routes_are_taken_by_header_and_in_their_order() {
         Route { path: prefix("/"), headers: vec![tagged], action: forward(&[("ns/b:80", 1)]) },
         Route { path: prefix("/"), headers: Vec::new(), action: forward(&[("ns/a:80", 1)]) },
     ];
-    gateway.host("shop.test", virtual_host(RouteSet { routes, probe_hash: None }));
+    gateway.host("shop.test", virtual_host(&RouteSet { routes, probe_hash: None }));
     for (tag, backend) in [("blue", "backend: b"), ("Blue", "backend: a"), ("", "backend: a")] {
         let request =
             format!("GET / HTTP/1.1\r\nHost: shop.test\r\nKnative-Serving-Tag: {tag}\r\nConnection: close\r\n\r\n");
@@ -105,7 +105,7 @@ async fn a_probe_is_answered_with_the_hash_and_other_values_pass() {
 async fn plain_requests_for_a_redirected_host_are_sent_to_https() {
     let mut gateway = Gateway::start();
     let routes = vec![Route { path: prefix("/"), headers: Vec::new(), action: forward(&[("ns/a:80", 1)]) }];
-    let mut host = virtual_host(RouteSet { routes, probe_hash: None });
+    let mut host = virtual_host(&RouteSet { routes, probe_hash: None });
     host.redirect_to_https = true;
     gateway.host("shop.test", host);
     let answer = gateway.get("shop.test:8080", "/cart?x=1").await;

@@ -188,13 +188,6 @@ impl Backends {
         named.collect::<Vec<_>>().join(", ")
     }
 
-    /// The name of a cluster that exists already.
-    pub(super) fn known_cluster(&self, name: &str) -> Option<&ClusterName> {
-        let (namespace, service) = split(name);
-        let backend = &self.slots[self.find(namespace, service)? as usize];
-        backend.clusters.iter().map(|member| &member.name).find(|known| known.as_str() == name)
-    }
-
     fn find(&self, namespace: &str, service: &str) -> Option<u32> {
         let hash = self.hasher.hash_one((namespace, service));
         self.names.find(hash, |id| split(&self.slots[*id as usize].name) == (namespace, service)).copied()

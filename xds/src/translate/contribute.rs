@@ -7,9 +7,9 @@ use super::Translator;
 use super::classes::Standing;
 use super::draft::{Draft, DraftHost, DraftTls};
 use super::objects::Claim;
-use super::routes::PackedRoutes;
 use super::users::IngressId;
 use crate::fault::{Fault, Finder};
+use crate::resource::PackedRouteSet;
 
 impl Translator {
     /// Replaces what an object contributes, and settles anew who has which host.
@@ -40,7 +40,12 @@ impl Translator {
     }
 
     /// Puts claims on record while the object is not in effect.
-    pub(super) fn replace_claims(&mut self, id: IngressId, routes: SmallVec<[PackedRoutes; 1]>, claims: Box<[Claim]>) {
+    pub(super) fn replace_claims(
+        &mut self,
+        id: IngressId,
+        routes: SmallVec<[PackedRouteSet; 1]>,
+        claims: Box<[Claim]>,
+    ) {
         let keeps: HashSet<_> = claims.iter().filter_map(Claim::secret).collect();
         let before = self.state.objects.set(id, routes, claims);
         for secret in before.iter().filter_map(Claim::secret).filter(|secret| !keeps.contains(secret)) {

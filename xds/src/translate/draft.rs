@@ -11,9 +11,9 @@ use super::host;
 use super::objects::Objects;
 use super::pool::Pool;
 use super::problem::Problems;
-use super::routes::PackedRoutes;
 use super::secrets::Secrets;
 use crate::object::ObjectRef;
+use crate::resource::PackedRouteSet;
 use crate::resource::{ClusterName, HostPattern, Visibility};
 
 /// What an Ingress or KIngress contributes, if nothing stands in its way.
@@ -21,7 +21,7 @@ use crate::resource::{ClusterName, HostPattern, Visibility};
 pub(super) struct Draft {
     pub(super) created: i64,
     /// The routes that hosts refer to by their place.
-    pub(super) routes: Vec<PackedRoutes>,
+    pub(super) routes: Vec<PackedRouteSet>,
     pub(super) hosts: Vec<DraftHost>,
     pub(super) tls: Vec<DraftTls>,
 }

@@ -12,9 +12,9 @@ use super::backends::Backends;
 use super::merge;
 use super::objects::{Claim, Objects, Record, Serving};
 use super::pending::Pending;
-use super::routes::PackedRoutes;
 use super::secrets::Secrets;
 use super::users::IngressId;
+use crate::resource::PackedRouteSet;
 use crate::resource::{ClusterName, HostPattern, RouteSet, TlsBinding};
 
 /// Everything that is on record.
@@ -42,7 +42,7 @@ impl State {
         let (record, oldest) = sharing.first()?;
         let sets: Vec<_> = sharing.iter().map(|(record, claim)| paths_of(record, claim)).collect();
         let (merged, _) = merge::merge(&sets, route_limit);
-        Some(Serving { routes: PackedRoutes::pack(&merged), ..record.serving(oldest)? })
+        Some(Serving { routes: PackedRouteSet::pack(&merged), ..record.serving(oldest)? })
     }
 
     /// True if a host has more routes than it may, and those of this object are therefore left out.
@@ -205,12 +205,12 @@ impl State {
 
 /// The routes of a claim, for their paths.
 pub(super) fn paths_of(record: &Record, claim: &Claim) -> RouteSet {
-    record.serving(claim).map(|serving| serving.routes.unshared()).unwrap_or_default()
+    record.serving(claim).map(|serving| serving.routes.unpack()).unwrap_or_default()
 }
 
 /// The clusters that an object's routes refer to, each once.
 pub(super) fn clusters(record: &Record) -> Vec<ClusterName> {
-    let routes = record.routes.iter().flat_map(|packed| packed.unshared().routes);
+    let routes = record.routes.iter().flat_map(|packed| packed.unpack().routes);
     let mut clusters: Vec<_> = routes.flat_map(|route| route.action.splits).map(|split| split.cluster).collect();
     clusters.sort_unstable();
     clusters.dedup();

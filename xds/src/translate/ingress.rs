@@ -8,8 +8,8 @@ use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressBackend,
 use super::draft::{self, Draft, DraftHost, DraftTls, Drafting, PortRef};
 use super::host;
 use super::merge;
-use super::routes::PackedRoutes;
 use crate::object::ObjectRef;
+use crate::resource::PackedRouteSet;
 use crate::resource::{ClusterName, Forward, HostPattern, PathMatch, Route, RouteSet, Split, Visibility};
 
 /// What the Ingress contributes; what is wrong with it goes to `on.problems`.
@@ -81,12 +81,12 @@ fn add_default(backend: &IngressBackend, object: &ObjectRef, hosts: &mut Hosts, 
     }
 }
 
-fn claims(hosts: Hosts, on: &mut Drafting<'_>) -> (Vec<PackedRoutes>, Vec<DraftHost>) {
-    let (mut packed, mut places) = (Vec::new(), HashMap::<PackedRoutes, usize>::new());
+fn claims(hosts: Hosts, on: &mut Drafting<'_>) -> (Vec<PackedRouteSet>, Vec<DraftHost>) {
+    let (mut packed, mut places) = (Vec::new(), HashMap::<PackedRouteSet, usize>::new());
     let mut claims = Vec::with_capacity(hosts.names.len());
     for (host, mut routes) in hosts.names.into_iter().zip(hosts.routes) {
         routes.sort_by_key(merge::precedence);
-        let set = PackedRoutes::pack(&RouteSet { routes, probe_hash: None });
+        let set = PackedRouteSet::pack(&RouteSet { routes, probe_hash: None });
         let place = *places.entry(set).or_insert_with_key(|set| {
             packed.push(set.clone());
             packed.len() - 1

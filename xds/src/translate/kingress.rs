@@ -7,8 +7,8 @@ use hashbrown::HashMap;
 
 use super::draft::{Draft, DraftHost, DraftTls, Drafting};
 use super::host;
-use super::routes::PackedRoutes;
 use crate::object::{KIngress, KIngressRule, KIngressSpec, ObjectRef};
+use crate::resource::PackedRouteSet;
 use crate::resource::{HostPattern, Route, RouteSet, Visibility};
 
 mod hash;
@@ -44,7 +44,7 @@ pub(super) fn draft(mut ingress: KIngress, object: &ObjectRef, on: &mut Drafting
         let place = *places.entry(&host.rules).or_insert_with(|| {
             let set = route_set(&host.rules, &rules, probe_hash);
             longest = set.routes.len().max(longest);
-            routes.push(PackedRoutes::pack(&set));
+            routes.push(PackedRouteSet::pack(&set));
             routes.len() - 1
         });
         claims.push(DraftHost {

@@ -8,11 +8,11 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use super::draft::DraftHost;
-use super::routes::PackedRoutes;
 use super::secrets::SecretId;
 use super::users::IngressId;
 use crate::fault::Fault;
 use crate::object::{ObjectKey, ObjectKind, ObjectRef};
+use crate::resource::PackedRouteSet;
 use crate::resource::{HostPattern, Visibility, WildcardDepth};
 
 /// What is kept of an Ingress or KIngress. Host texts are shared with the resources made of it.
@@ -22,7 +22,7 @@ pub(super) struct Record {
     pub(super) name: Box<str>,
     /// Creation time in seconds; see [`super::draft::created`].
     pub(super) created: i64,
-    pub(super) routes: SmallVec<[PackedRoutes; 1]>,
+    pub(super) routes: SmallVec<[PackedRouteSet; 1]>,
     pub(super) claims: Box<[Claim]>,
     /// What only Ingress v1 has; a KIngress has none.
     pub(super) ingress: Option<Box<IngressPart>>,
@@ -44,7 +44,7 @@ pub(super) struct IngressPart {
 /// A virtual host with its routes packed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Serving {
-    pub(super) routes: PackedRoutes,
+    pub(super) routes: PackedRouteSet,
     pub(super) visibility: Visibility,
     pub(super) wildcard_depth: WildcardDepth,
     pub(super) redirect_to_https: bool,
@@ -189,7 +189,7 @@ impl Objects {
     pub(super) fn set(
         &mut self,
         id: IngressId,
-        routes: SmallVec<[PackedRoutes; 1]>,
+        routes: SmallVec<[PackedRouteSet; 1]>,
         claims: Box<[Claim]>,
     ) -> Box<[Claim]> {
         self.unindex(id);

@@ -40,15 +40,6 @@ impl<T: ?Sized + Eq + Hash + fmt::Debug> Pool<T> {
         shared
     }
 
-    /// The shared value that equals this one, if there is one already; otherwise one of its own.
-    pub(super) fn share_known(&self, value: &T) -> Arc<T>
-    where
-        for<'a> Arc<T>: From<&'a T>,
-    {
-        let hash = self.hasher.hash_one(value);
-        self.values.find(hash, |known| **known == *value).map_or_else(|| Arc::from(value), Arc::clone)
-    }
-
     fn sweep(&mut self) {
         if self.values.len() < self.sweep_at {
             return;
@@ -66,7 +57,6 @@ mod tests {
     fn equal_values_are_one() {
         let mut pool = Pool::<str>::default();
         assert!(Arc::ptr_eq(&pool.share("shop"), &pool.share("shop")));
-        assert!(Arc::ptr_eq(&pool.share_known("shop"), &pool.share("shop")));
     }
 
     #[test]

@@ -4,8 +4,8 @@ use k8s_openapi::api::core::v1::{Service, ServicePort};
 
 use super::draft::{PortRef, port_number};
 use super::host;
-use super::packed::{Reader, put_text};
 use super::problem::Problems;
+use crate::packed::{Reader, put_text};
 
 /// What is kept of a Service, packed: the external name (empty if it has endpoints), then its TCP ports.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 
 use super::draft::port_number;
-use super::packed::{Reader, put_text};
 use super::problem::Problems;
+use crate::packed::{Reader, put_text};
 
 /// The label that says whose endpoints a slice holds.
 pub(super) const SERVICE_LABEL: &str = "kubernetes.io/service-name";

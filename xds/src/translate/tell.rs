@@ -1,9 +1,8 @@
 //! What goes out: the Update, faults of references, and metrics.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::HashSet;
 use metrics::{Unit, counter, describe_counter};
 
 use super::Translator;
@@ -11,16 +10,12 @@ use super::backends::{Backing, split};
 use super::objects::Serving;
 use super::problem::Problems;
 use super::references;
-use super::routes::{PackedRoutes, Role};
 use crate::fault::{Finder, Subject};
 use crate::object::{ObjectEvent, ObjectKey, ObjectKind, ObjectRef};
-use crate::resource::{ClusterName, EndpointSet, RouteSet, Update, VirtualHost};
+use crate::resource::{ClusterName, EndpointSet, PackedRouteSet, Update, VirtualHost};
 
 const EVENTS: &str = "postern_translate_events_total";
 const RESOURCES: &str = "postern_translate_resources_total";
-
-/// Values up to this many bytes, such as `/`, are held once; longer ones are rarely the same.
-const SHORT: usize = 4;
 
 /// Describes the translator's metrics to the recorder.
 pub fn describe_metrics() {
@@ -64,9 +59,9 @@ impl Translator {
             ..Update::default()
         };
         let hosts = self.pending.take_hosts(|host| state.serving(host.as_str(), limit));
-        let mut unpacked = HashMap::new();
+        let mut told = HashSet::new();
         for (host, serving) in hosts {
-            update.virtual_hosts.push((host, serving.map(|serving| self.unpack(serving, &mut unpacked))));
+            update.virtual_hosts.push((host, serving.map(|serving| virtual_host(serving, &mut told))));
         }
         for (name, before) in self.pending.take_clusters() {
             self.compare_cluster(name, before, &mut update);
@@ -89,27 +84,6 @@ impl Translator {
             if let Some(record) = self.state.objects.get_mut(id) {
                 record.reported = reported;
             }
-        }
-    }
-
-    /// A virtual host with its routes unpacked; those of equal ones are shared.
-    fn unpack(&mut self, serving: Serving, unpacked: &mut HashMap<PackedRoutes, Arc<RouteSet>>) -> VirtualHost {
-        let (texts, backends) = (&mut self.texts, &self.state.backends);
-        let routes = unpacked.entry(serving.routes).or_insert_with_key(|packed| {
-            Arc::new(packed.unpack(&mut |role, text| match role {
-                Role::Cluster => {
-                    backends.known_cluster(text).map_or_else(|| Arc::from(text), |known| Arc::clone(known.shared()))
-                }
-                Role::HeaderName => texts.share(text),
-                Role::Value if text.len() <= SHORT => texts.share(text),
-                Role::Value => texts.share_known(text),
-            }))
-        });
-        VirtualHost {
-            visibility: serving.visibility,
-            wildcard_depth: serving.wildcard_depth,
-            redirect_to_https: serving.redirect_to_https,
-            routes: Arc::clone(routes),
         }
     }
 
@@ -148,5 +122,15 @@ impl Translator {
             return;
         }
         self.tell(Finder::References, &key, problems.into_faults());
+    }
+}
+
+/// A virtual host; equal routes are shared, those of merged objects as well.
+fn virtual_host(serving: Serving, told: &mut HashSet<PackedRouteSet>) -> VirtualHost {
+    VirtualHost {
+        visibility: serving.visibility,
+        wildcard_depth: serving.wildcard_depth,
+        redirect_to_https: serving.redirect_to_https,
+        routes: told.get_or_insert(serving.routes).clone(),
     }
 }

@@ -7,7 +7,7 @@ use k8s_openapi::serde_json::{self, Value, json};
 
 use super::*;
 use crate::object::SecretMeta;
-use crate::resource::{Changes, Cluster, EndpointSet, TlsBinding, VirtualHost};
+use crate::resource::{Changes, Cluster, EndpointSet, RouteSet, TlsBinding, VirtualHost};
 
 mod classes;
 mod conflicts;
@@ -22,6 +22,8 @@ pub(super) struct World {
     translator: Translator,
     faults: Faults,
     pub(super) hosts: BTreeMap<String, VirtualHost>,
+    /// The routes of the hosts, unpacked.
+    routes: BTreeMap<String, RouteSet>,
     pub(super) bindings: BTreeMap<String, TlsBinding>,
     pub(super) clusters: BTreeMap<String, Cluster>,
     pub(super) endpoints: BTreeMap<String, EndpointSet>,
@@ -39,6 +41,7 @@ impl World {
             translator: Translator::new(options, faults.clone()),
             faults,
             hosts: BTreeMap::new(),
+            routes: BTreeMap::new(),
             bindings: BTreeMap::new(),
             clusters: BTreeMap::new(),
             endpoints: BTreeMap::new(),
@@ -69,6 +72,7 @@ impl World {
         patch(&mut self.clusters, &update.clusters, |name| name.as_str().to_owned());
         patch(&mut self.endpoints, &update.endpoints, |name| name.as_str().to_owned());
         patch(&mut self.secrets, &update.secrets, Clone::clone);
+        self.routes = self.hosts.iter().map(|(name, host)| (name.clone(), host.routes.unpack())).collect();
         update
     }
 
@@ -90,7 +94,7 @@ impl World {
 
     /// The cluster that a request without headers goes to, by the first route that covers the path.
     pub(super) fn cluster_for(&self, host: &str, path: &str) -> Option<&str> {
-        let routes = &self.hosts.get(host)?.routes.routes;
+        let routes = &self.routes.get(host)?.routes;
         let route = routes.iter().find(|route| route.headers.is_empty() && route.path.covers(path))?;
         Some(route.action.splits[0].cluster.as_str())
     }

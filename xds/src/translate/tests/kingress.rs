@@ -16,7 +16,7 @@ fn paths(paths: Value) -> Value {
 }
 
 fn only_route(world: &World) -> Route {
-    let routes = &world.hosts["shop.test"].routes.routes;
+    let routes = &world.routes["shop.test"].routes;
     assert_eq!(routes.len(), 1);
     routes[0].clone()
 }
@@ -50,7 +50,7 @@ fn a_wildcard_stands_for_any_number_of_labels() {
 fn a_path_is_a_prefix_of_characters_and_the_longest_comes_first() {
     let world =
         served(paths(json!([path("/a", "hello"), path("", "hello"), path("/ab", "other"), path("/b", "other")])));
-    let order: Vec<_> = world.hosts["shop.test"].routes.routes.iter().map(|route| route.path.as_str()).collect();
+    let order: Vec<_> = world.routes["shop.test"].routes.iter().map(|route| route.path.as_str()).collect();
     assert_eq!(order, ["/ab", "/a", "/b", "/"], "stable among equally long ones");
     for (asked, cluster) in [("/abc", "other"), ("/ac", "hello"), ("/bc", "other"), ("/", "hello"), ("/x", "hello")] {
         assert_eq!(world.cluster_for("shop.test", asked), Some(&*format!("shop/{cluster}:80")), "{asked}");
@@ -160,8 +160,8 @@ fn the_hash_counts_the_defaults() {
     let explicit = served(explicit);
     assert_eq!(given.hosts["shop.test"].routes, explicit.hosts["shop.test"].routes);
     let other = served(paths(json!([{"splits": [split("other", 100)]}])));
-    assert_ne!(given.hosts["shop.test"].routes.probe_hash, other.hosts["shop.test"].routes.probe_hash);
-    assert!(given.hosts["shop.test"].routes.probe_hash.is_some());
+    assert_ne!(given.routes["shop.test"].probe_hash, other.routes["shop.test"].probe_hash);
+    assert!(given.routes["shop.test"].probe_hash.is_some());
 }
 
 #[test]

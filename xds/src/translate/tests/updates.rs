@@ -45,7 +45,15 @@ fn hosts_of_both_visibilities_share_their_routes() {
     let mut world = World::new();
     world.apply(knative_service(1, 1));
     let routes = &world.hosts["hello-0001.shop"].routes;
-    assert!(world.hosts.values().all(|host| Arc::ptr_eq(&host.routes, routes)));
+    assert!(world.hosts.values().all(|host| host.routes.as_ptr() == routes.as_ptr()));
+}
+
+#[test]
+fn the_routes_told_are_those_on_record() {
+    let mut world = World::new();
+    world.apply(knative_service(1, 1));
+    let record = world.translator.state.objects.get(0).unwrap();
+    assert_eq!(world.hosts["hello-0001.shop"].routes.as_ptr(), record.routes[0].as_ptr());
 }
 
 #[test]
