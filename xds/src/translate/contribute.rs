@@ -16,7 +16,9 @@ impl Translator {
     pub(super) fn contribute(&mut self, id: IngressId, draft: Draft) {
         let Draft { created, routes, hosts, tls } = draft;
         let claims = self.claims(id, hosts, tls);
-        let routes = SmallVec::from_vec(routes);
+        // Not `from_vec`: it keeps the allocation of a vector with room for more, even for the one set that is usual.
+        let mut routes: SmallVec<_> = routes.into_iter().collect();
+        routes.shrink_to_fit();
         let Some(record) = self.state.objects.get(id) else { return };
         if record.created == created && record.routes == routes && record.claims == claims {
             return;
