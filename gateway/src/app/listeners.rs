@@ -17,6 +17,7 @@ use crate::proxy::{self, Postern};
 use crate::tables::Tables;
 use crate::tls::{self, Terminator};
 use crate::upstream::choose::Patience;
+use crate::upstream::peer::UpstreamTimeouts;
 
 /// What all traffic listeners share.
 pub(super) struct Shared {
@@ -106,6 +107,7 @@ fn proxy_settings(config: &Config) -> proxy::Settings {
         trusted_proxies: config.trusted_proxies.clone(),
         patience: Patience { endpoint_wait: config.endpoint_wait, ..defaults.patience },
         stream_idle,
+        upstream: UpstreamTimeouts { stream_idle, ..defaults.upstream },
         access_log: config.access_log,
         ..defaults
     }
