@@ -1,4 +1,5 @@
-//! Clients that are none of ours: `openssl s_client` and `curl`, where they are installed.
+//! Programs that are none of ours, where they are installed: `openssl s_client` and `curl` as clients, `kubectl` and
+//! `helm` to render manifests.
 
 use std::process::{Output, Stdio};
 
@@ -9,9 +10,13 @@ use crate::patience::PATIENCE;
 
 /// Whether a tool can be run. Says so loudly if it can't, so that nobody takes the case for passed.
 pub async fn installed(tool: &str) -> bool {
-    let version = if tool == "openssl" { "version" } else { "--version" };
-    let there =
-        Command::new(tool).arg(version).stdin(Stdio::null()).output().await.is_ok_and(|ran| ran.status.success());
+    let version: &[&str] = match tool {
+        "openssl" | "helm" => &["version"],
+        "kubectl" => &["version", "--client"],
+        _ => &["--version"],
+    };
+    let ran = Command::new(tool).args(version).stdin(Stdio::null()).output().await;
+    let there = ran.is_ok_and(|ran| ran.status.success());
     if !there {
         // A skipped case must be seen.
         eprintln!("SKIPPED: {tool} is not installed");

@@ -107,7 +107,7 @@ impl PolicyRule {
 
     fn allows(&self, request: &ApiRequest) -> bool {
         let has = |list: &[String], item: &str| list.iter().any(|entry| entry == "*" || entry == item);
-        let name = request.name.as_deref().unwrap_or_default();
+        let name = request.object_name().unwrap_or_default();
         has(&self.api_groups, request.kind.facts().group)
             && has(&self.resources, &request.resource())
             && has(&self.verbs, request.verb.word())
@@ -174,6 +174,19 @@ mod tests {
         assert!(!allowed("/api/v1/namespaces/ns/secrets?watch=1"));
         assert!(!allowed("/api/v1/namespaces/other/secrets"));
         assert!(!allowed("/api/v1/secrets"));
+    }
+
+    #[test]
+    fn a_rule_with_names_allows_to_list_one_object_by_its_name() {
+        let access = Access::default();
+        access.add_user("t", "x");
+        let rule = PolicyRule::new("", "configmaps", &["get", "list"]);
+        access.grant("x", None, vec![PolicyRule { resource_names: vec!["config".to_owned()], ..rule }]);
+        let allowed = |uri| access.authorize("x", &request(&Method::GET, uri)).is_ok();
+        assert!(allowed("/api/v1/namespaces/ns/configmaps/config"));
+        assert!(allowed("/api/v1/namespaces/ns/configmaps?fieldSelector=metadata.name%3Dconfig"));
+        assert!(!allowed("/api/v1/namespaces/ns/configmaps?fieldSelector=metadata.name%3Dother"));
+        assert!(!allowed("/api/v1/namespaces/ns/configmaps"));
     }
 
     #[test]

@@ -140,6 +140,16 @@ impl ApiRequest {
         let plural = self.kind.facts().plural;
         if self.status { format!("{plural}/status") } else { plural.to_owned() }
     }
+
+    /// The one object that the request is about: a list or a watch is about the one that its field selector names, as
+    /// `resourceNames` of a rule are compared (apiserver, `RequestInfo`).
+    pub fn object_name(&self) -> Option<&str> {
+        let selected = || {
+            let terms = self.query.text("fieldSelector").split(',');
+            terms.filter_map(|term| term.strip_prefix("metadata.name=")).map(|name| name.trim_start_matches('=')).next()
+        };
+        self.name.as_deref().or_else(selected)
+    }
 }
 
 /// A path, taken apart.

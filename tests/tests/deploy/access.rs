@@ -1,0 +1,189 @@
+//! A gateway that runs with the rights of the rendered roles, and asks for no more and no less.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use postern_tests::backend::Backend;
+use postern_tests::client::{Call, TlsClient, get_plain};
+use postern_tests::cluster::{Cluster, KnativeService, Options as ClusterOptions, PolicyRule};
+use postern_tests::gateway::{Gateway, Options, Program};
+use postern_tests::{Result, ensure};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::rendered::{Rendered, list};
+
+/// A gateway with the arguments of the Deployment, as its service account, on a cluster with one service.
+struct World {
+    cluster: Cluster,
+    user: String,
+    gateway: Gateway,
+    /// The service's endpoint; gone when dropped.
+    _backend: Backend,
+    service: KnativeService,
+}
+
+impl World {
+    async fn start(rendered: &Rendered, watch_list: bool) -> Result<Self> {
+        let cluster = Cluster::start(ClusterOptions { watch_list, ..ClusterOptions::default() }).await?;
+        let backend = Backend::http1("cart").await?;
+        let service = KnativeService::new("default", "cart").endpoint(backend.address());
+        cluster.apply_many(service.objects(cluster.ca())?)?;
+        let user = grant(rendered, &cluster)?;
+        let mut options = Options::default().argument("--kubeconfig").argument(cluster.kubeconfig_of(&user)?);
+        for argument in rendered.arguments()?.into_iter().skip(1) {
+            options = options.argument(argument);
+        }
+        // The service of this world has Postern's class in all variants.
+        options = options.argument("--kingress-class").argument("postern.ingress.networking.knative.dev");
+        let program = Program::new(env!("CARGO_BIN_EXE_postern-under-test"));
+        let gateway = Gateway::start(&program, Path::new("/"), &options).await?;
+        Ok(Self { cluster, user, gateway, _backend: backend, service })
+    }
+
+    /// A request over TLS, for which the Secret must be fetched.
+    async fn ask(&self) -> Result<()> {
+        let call = Call::get(&format!("https://{}/", self.service.external_host()));
+        let reply = call.send(&self.gateway, &TlsClient::new(self.cluster.ca())?).await?;
+        ensure(reply.status == 200, || format!("answered {}", reply.status))
+    }
+
+    /// The status and body of a page of a listener.
+    async fn page(&self, listener: &str, path: &str) -> Result<(u16, String)> {
+        let reply = get_plain(self.gateway.address(listener)?, path).await?;
+        Ok((reply.status, reply.text()))
+    }
+
+    /// What the gateway has asked for.
+    fn asked(&self) -> BTreeSet<Right> {
+        let requests = self.cluster.requests().recent().into_iter().filter(|request| request.user == self.user);
+        requests
+            .map(|request| {
+                let facts = request.kind.facts();
+                let subresource = if request.status { "/status" } else { "" };
+                Right {
+                    group: facts.group.to_owned(),
+                    resource: format!("{}{subresource}", facts.plural),
+                    verb: request.verb.word().to_owned(),
+                }
+            })
+            .collect()
+    }
+}
+
+/// One verb on one resource.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Right {
+    group: String,
+    resource: String,
+    verb: String,
+}
+
+fn rules(role: &Value) -> Result<Vec<PolicyRule>> {
+    Ok(Vec::deserialize(&role["rules"])?)
+}
+
+/// All rights of the rendered roles.
+fn granted(rendered: &Rendered) -> Result<BTreeSet<Right>> {
+    let mut rights = BTreeSet::new();
+    for role in rendered.of("ClusterRole").chain(rendered.of("Role")) {
+        for rule in rules(role)? {
+            for (group, resource) in
+                rule.api_groups.iter().flat_map(|group| rule.resources.iter().map(move |r| (group, r)))
+            {
+                rights.extend(rule.verbs.iter().map(|verb| Right {
+                    group: group.clone(),
+                    resource: resource.clone(),
+                    verb: verb.clone(),
+                }));
+            }
+        }
+    }
+    Ok(rights)
+}
+
+/// Gives the service account what the bindings say, and returns its name.
+fn grant(rendered: &Rendered, cluster: &Cluster) -> Result<String> {
+    let pod = &rendered.pod()?["spec"];
+    let (account, namespace) = (&pod["serviceAccountName"], &rendered.one("Deployment")?["metadata"]["namespace"]);
+    let account = account.as_str().ok_or("no service account")?;
+    let namespace = namespace.as_str().ok_or("no namespace")?;
+    rendered.named("ServiceAccount", account)?;
+    let user = format!("system:serviceaccount:{namespace}:{account}");
+    cluster.add_user(&user);
+    for binding in rendered.of("ClusterRoleBinding").chain(rendered.of("RoleBinding")) {
+        let is_ours = |subject: &Value| {
+            subject["kind"] == "ServiceAccount" && subject["name"] == account && subject["namespace"] == namespace
+        };
+        ensure(list(&binding["subjects"]).iter().all(is_ours), || format!("others have rights too: {binding}"))?;
+        let place = binding["metadata"]["namespace"].as_str();
+        let (kind, name) = (binding["roleRef"]["kind"].as_str(), binding["roleRef"]["name"].as_str());
+        let mut roles = rendered.of(kind.unwrap_or_default());
+        let role = roles
+            .find(|role| role["metadata"]["name"].as_str() == name && role["metadata"]["namespace"].as_str() == place);
+        cluster.grant(&user, place, rules(role.ok_or_else(|| format!("no role for {binding}"))?)?);
+    }
+    Ok(user)
+}
+
+#[tokio::test]
+async fn a_gateway_with_these_roles_serves_and_finds_nothing_that_it_may_not_read() -> Result<()> {
+    let world = World::start(&Rendered::base()?, true).await?;
+    world.ask().await?;
+    let (status, faults) = world.page("admin", "/api/v1/faults").await?;
+    assert_eq!((status, serde_json::from_str::<Value>(&faults)?), (200, serde_json::json!([])));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_roles_allow_what_a_gateway_asks_for_and_nothing_else() -> Result<()> {
+    let base = Rendered::base()?;
+    let mut asked = BTreeSet::new();
+    // Some API servers stream lists and some do not; the rights must do for both.
+    for watch_list in [true, false] {
+        let world = World::start(&base, watch_list).await?;
+        world.ask().await?;
+        asked.extend(world.asked());
+    }
+    assert_eq!(granted(&base)?, asked);
+    Ok(())
+}
+
+#[tokio::test]
+async fn roles_in_a_namespace_are_enough_but_for_ingress_classes() -> Result<()> {
+    let Some(namespaced) = Rendered::kustomize("overlays/namespaced").await? else { return Ok(()) };
+    assert_eq!(namespaced.of("ClusterRole").count() + namespaced.of("ClusterRoleBinding").count(), 0);
+    let world = World::start(&namespaced, true).await?;
+    world.ask().await?;
+    let (_, faults) = world.page("admin", "/api/v1/faults").await?;
+    let faults: Value = serde_json::from_str(&faults)?;
+    let faults = list(&faults);
+    assert!(faults.len() == 1 && faults[0].to_string().contains("ingressclasses"), "{faults:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_gateway_in_the_place_of_kourier_has_the_rights_it_needs() -> Result<()> {
+    let Some(kourier) = Rendered::kustomize("overlays/kourier").await? else { return Ok(()) };
+    assert_eq!(granted(&kourier)?, granted(&Rendered::base()?)?);
+    World::start(&kourier, true).await?.ask().await
+}
+
+#[tokio::test]
+async fn probes_and_scrapes_are_answered_where_they_are_sent() -> Result<()> {
+    let base = Rendered::base()?;
+    let world = World::start(&base, true).await?;
+    for probe in ["livenessProbe", "readinessProbe"] {
+        let get = &base.container()?[probe]["httpGet"];
+        let (listener, path) = (get["port"].as_str().ok_or("no port")?, get["path"].as_str().ok_or("no path")?);
+        assert_eq!(world.page(listener, path).await?.0, 200, "{probe}");
+    }
+    let annotations = &base.pod()?["metadata"]["annotations"];
+    assert_eq!(annotations["prometheus.io/scrape"], "true");
+    let port: u64 = annotations["prometheus.io/port"].as_str().ok_or("no port")?.parse()?;
+    let named = list(&base.container()?["ports"]).iter().find(|named| named["containerPort"] == port);
+    let listener = named.and_then(|named| named["name"].as_str()).ok_or("no such port")?;
+    let (status, metrics) = world.page(listener, annotations["prometheus.io/path"].as_str().ok_or("no path")?).await?;
+    assert!(status == 200 && metrics.contains("postern_build_info"), "{status}");
+    Ok(())
+}

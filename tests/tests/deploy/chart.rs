@@ -1,0 +1,62 @@
+//! The chart makes what kustomize makes.
+
+use std::collections::BTreeMap;
+
+use postern_tests::Result;
+use serde_json::Value;
+
+use crate::rendered::{Rendered, deploy};
+use crate::schema::missing;
+
+/// Labels that charts have by convention.
+const CHART_LABELS: [&str; 2] = ["app.kubernetes.io/managed-by", "helm.sh/chart"];
+
+/// Objects by kind, namespace and name, without what only a chart has, and without the Namespace, which
+/// `helm --create-namespace` makes.
+fn comparable(rendered: &Rendered) -> BTreeMap<String, Value> {
+    let mut objects = BTreeMap::new();
+    for object in rendered.0.iter().filter(|object| object["kind"] != "Namespace") {
+        let mut object = object.clone();
+        if let Some(labels) = object["metadata"]["labels"].as_object_mut() {
+            labels.retain(|label, _| !CHART_LABELS.contains(&label.as_str()));
+        }
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let metadata = &object["metadata"];
+        let key = [text(&object["kind"]), text(&metadata["namespace"]), text(&metadata["name"])].join(" ");
+        objects.insert(key, object);
+    }
+    objects
+}
+
+async fn assert_same(folder: &str, values: &[&str]) -> Result<()> {
+    let (kustomize, chart) = (Rendered::kustomize(folder).await?, Rendered::chart(values).await?);
+    let (Some(kustomize), Some(chart)) = (kustomize, chart) else { return Ok(()) };
+    let (kustomize, chart) = (comparable(&kustomize), comparable(&chart));
+    assert_eq!(kustomize.keys().collect::<Vec<_>>(), chart.keys().collect::<Vec<_>>());
+    for (key, object) in kustomize {
+        let (only_kustomize, only_chart) = (missing(&object, &chart[&key]), missing(&chart[&key], &object));
+        let nothing = Vec::<String>::new();
+        assert_eq!(
+            (&only_kustomize, &only_chart),
+            (&nothing, &nothing),
+            "{key}: by kustomize alone; by the chart alone"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_chart_makes_the_objects_of_the_base() -> Result<()> {
+    assert_same("base", &["--namespace=postern-system"]).await
+}
+
+#[tokio::test]
+async fn the_chart_makes_the_objects_of_the_namespaced_overlay() -> Result<()> {
+    assert_same("overlays/namespaced", &["--namespace=postern-system", "--set=namespaces={default}"]).await
+}
+
+#[tokio::test]
+async fn the_chart_makes_the_objects_of_the_kourier_overlay() -> Result<()> {
+    let values = format!("--values={}", deploy().join("helm/postern/values-kourier.yaml").display());
+    assert_same("overlays/kourier", &["--namespace=kourier-system", &values]).await
+}

@@ -1,0 +1,145 @@
+//! Objects as they would be applied.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use postern_tests::client::tools::{installed, run};
+use postern_tests::{Result, ensure};
+use serde_json::Value;
+
+/// Where all of it is.
+pub(crate) fn deploy() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy")
+}
+
+/// Objects that are applied together.
+#[derive(Clone, Debug)]
+pub(crate) struct Rendered(pub(crate) Vec<Value>);
+
+impl Rendered {
+    /// Those of a YAML stream.
+    fn parse(text: &str) -> Result<Self> {
+        let documents: Vec<Value> = serde_saphyr::from_multiple(text)?;
+        Ok(Self(documents.into_iter().filter(|document| !document.is_null()).collect()))
+    }
+
+    /// The base, which nothing transforms.
+    pub(crate) fn base() -> Result<Self> {
+        let folder = deploy().join("kustomize/base");
+        let kustomization: Value = serde_saphyr::from_str(&fs::read_to_string(folder.join("kustomization.yaml"))?)?;
+        let keys: Vec<_> = kustomization.as_object().ok_or("not a mapping")?.keys().collect();
+        ensure(keys == ["apiVersion", "kind", "resources"], || format!("the base is transformed: {keys:?}"))?;
+        let mut objects = Vec::new();
+        for file in kustomization["resources"].as_array().ok_or("no resources")? {
+            let file = folder.join(file.as_str().ok_or("not a file")?);
+            objects.extend(Self::parse(&fs::read_to_string(file)?)?.0);
+        }
+        Ok(Self(objects))
+    }
+
+    /// A folder of `kustomize/`; `None` without kubectl.
+    pub(crate) async fn kustomize(folder: &str) -> Result<Option<Self>> {
+        if !installed("kubectl").await {
+            return Ok(None);
+        }
+        let folder = deploy().join("kustomize").join(folder);
+        render("kubectl", &["kustomize", &folder.to_string_lossy()]).await.map(Some)
+    }
+
+    /// The chart as release `postern`, with more arguments of `helm template`; `None` without helm.
+    pub(crate) async fn chart(arguments: &[&str]) -> Result<Option<Self>> {
+        if !installed("helm").await {
+            return Ok(None);
+        }
+        let chart = deploy().join("helm/postern");
+        let first = ["template", "postern", &chart.to_string_lossy(), "--kube-version=1.34.0"];
+        render("helm", &[&first, arguments].concat()).await.map(Some)
+    }
+
+    /// The objects of a kind.
+    pub(crate) fn of<'a>(&'a self, kind: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+        let kind = kind.to_owned();
+        self.0.iter().filter(move |object| object["kind"] == kind.as_str())
+    }
+
+    /// The only object of a kind.
+    pub(crate) fn one(&self, kind: &str) -> Result<&Value> {
+        let mut objects = self.of(kind);
+        match (objects.next(), objects.next()) {
+            (Some(object), None) => Ok(object),
+            _ => Err(format!("expected one {kind}, found {}", self.of(kind).count()).into()),
+        }
+    }
+
+    /// The object of a kind with this name.
+    pub(crate) fn named(&self, kind: &str, name: &str) -> Result<&Value> {
+        let found = self.of(kind).find(|object| object["metadata"]["name"] == name);
+        found.ok_or_else(|| format!("no {kind} {name}").into())
+    }
+
+    /// The Deployment's pods.
+    pub(crate) fn pod(&self) -> Result<&Value> {
+        Ok(&self.one("Deployment")?["spec"]["template"])
+    }
+
+    /// Their only container.
+    pub(crate) fn container(&self) -> Result<&Value> {
+        let containers = list(&self.pod()?["spec"]["containers"]);
+        ensure(containers.len() == 1, || format!("expected one container, found {}", containers.len()))?;
+        Ok(&containers[0])
+    }
+
+    /// The container's arguments.
+    pub(crate) fn arguments(&self) -> Result<Vec<String>> {
+        Ok(strings(&self.container()?["args"]))
+    }
+}
+
+async fn render(tool: &str, arguments: &[&str]) -> Result<Rendered> {
+    let output = run(tool, arguments).await?;
+    ensure(output.status.success(), || format!("{tool}: {}", String::from_utf8_lossy(&output.stderr)))?;
+    Rendered::parse(&String::from_utf8(output.stdout)?)
+}
+
+/// Everything that can be applied, with what it is.
+pub(crate) async fn variants() -> Result<Vec<(&'static str, Rendered)>> {
+    let mut variants = vec![("base", Rendered::base()?)];
+    for (name, folder) in [("kourier", "overlays/kourier"), ("namespaced", "overlays/namespaced")] {
+        variants.extend(Rendered::kustomize(folder).await?.map(|rendered| (name, rendered)));
+    }
+    variants.extend(Rendered::chart(EVERYTHING).await?.map(|rendered| ("chart", rendered)));
+    Ok(variants)
+}
+
+/// Values that switch on whatever the chart can make.
+const EVERYTHING: &[&str] = &[
+    "--namespace=postern-system",
+    "--set=image.digest=sha256:0000000000000000000000000000000000000000000000000000000000000000",
+    "--set=imagePullSecrets[0].name=registry",
+    "--set=settings.trusted-proxies={10.0.0.0/8,192.168.0.0/16}",
+    "--set=config.cert-cache=64MiB",
+    "--set=service.external.annotations.note=external",
+    "--set=service.external.spec.externalTrafficPolicy=Local",
+    "--set=service.internal.annotations.note=internal",
+    "--set=autoscaling.enabled=false",
+    "--set=serviceMonitor.enabled=true",
+    "--set=serviceMonitor.labels.release=prometheus",
+    "--set=ingressClass.default=true",
+    "--set=podAnnotations.note=pod",
+    "--set=podLabels.team=edge",
+    "--set=nodeSelector.pool=edge",
+    "--set=tolerations[0].operator=Exists",
+    "--set-json=affinity={\"podAntiAffinity\": {\"requiredDuringSchedulingIgnoredDuringExecution\": [\
+     {\"topologyKey\": \"kubernetes.io/hostname\"}]}}",
+    "--set=priorityClassName=system-cluster-critical",
+];
+
+/// The items of a list; none of anything else.
+pub(crate) fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// The texts of a list.
+pub(crate) fn strings(value: &Value) -> Vec<String> {
+    list(value).iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect()
+}
