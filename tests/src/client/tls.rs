@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rustls::client::Resumption;
 use rustls::crypto::SupportedKxGroup;
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, DnsName, ServerName};
 use rustls::{AlertDescription, ClientConfig, HandshakeKind, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -48,13 +49,20 @@ pub struct Peer {
 impl TlsClient {
     /// A client that trusts this authority, without resumption.
     pub fn new(ca: &TestCa) -> Result<Self> {
-        Ok(Self {
-            roots: ca.roots()?,
-            versions: rustls::DEFAULT_VERSIONS,
-            alpn: Vec::new(),
-            resumption: None,
-            key_exchange: None,
-        })
+        Ok(Self::with_roots(ca.roots()?))
+    }
+
+    /// A client that trusts the authorities of a PEM file, without resumption.
+    pub fn trusting(pem: &str) -> Result<Self> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+            roots.add(certificate?)?;
+        }
+        Ok(Self::with_roots(Arc::new(roots)))
+    }
+
+    fn with_roots(roots: Arc<RootCertStore>) -> Self {
+        Self { roots, versions: rustls::DEFAULT_VERSIONS, alpn: Vec::new(), resumption: None, key_exchange: None }
     }
 
     /// The same client, offering these protocols.

@@ -18,11 +18,12 @@ mod commands;
 mod fill;
 
 use commands::{Command, obey};
+pub use fill::numbered_service;
 
 /// A simulated Kubernetes API.
 ///
-/// When it is ready it says so in a line of JSON: `{"ready":true,"url":…,"tls_url":…,"token":…,"objects":…,"millis":…}`. Then
-/// it takes one JSON command a line and answers each with a line; at the end of its input it ends.
+/// When it is ready it says so in a line of JSON:
+/// `{"ready":true,"url":…,"tls_url":…,"token":…,"ca":…,"objects":…,"millis":…}`. Then it takes one JSON command a line and answers each with a line; at the end of its input it ends.
 #[derive(Debug, Parser)]
 #[command(name = "simulated-cluster")]
 struct Args {
@@ -35,8 +36,8 @@ struct Args {
     /// Where it writes a kubeconfig (over TLS).
     #[arg(long)]
     kubeconfig: Option<PathBuf>,
-    /// The endpoints of the services, in turn.
-    #[arg(long, value_delimiter = ',', default_value = "127.0.0.1:8080")]
+    /// The endpoints of the services, in turn; by default each has a made-up one of its own.
+    #[arg(long, value_delimiter = ',')]
     endpoints: Vec<SocketAddr>,
     /// How many changes of each kind are kept for watches.
     #[arg(long, default_value_t = 16_384)]
@@ -87,7 +88,7 @@ async fn run(args: Args) -> Result<()> {
     }
     let millis = u64::try_from(began.elapsed().as_millis())?;
     say(&json!({
-        "ready": true, "url": cluster.url(), "tls_url": cluster.tls_url(), "token": cluster.token(),
+        "ready": true, "url": cluster.url(), "tls_url": cluster.tls_url(), "token": cluster.token(), "ca": cluster.ca_pem(),
         "objects": cluster.objects(), "millis": millis,
     }));
     let mut lines = BufReader::new(tokio::io::stdin()).lines();

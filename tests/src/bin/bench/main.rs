@@ -1,7 +1,7 @@
-//! Benchmarks that print what the gateway costs: `bench services|rotate|handshake|requests`.
+//! Benchmarks that print what the gateway costs: `bench services|ready|events|rotate|handshake|requests`.
 //!
 //! The gateway runs as a process of its own (this executable again); only its CPU time and memory are counted, not those
-//! of the clients and backends, which run here.
+//! of the clients and backends, which run here, nor those of a simulated cluster, which is a process of its own as well.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -9,8 +9,11 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 use postern_tests::Result;
 
+mod cluster;
+mod events;
 mod fleet;
 mod handshake;
+mod ready;
 mod report;
 mod requests;
 mod rotate;
@@ -21,6 +24,9 @@ use report::Report;
 
 /// The first argument with which this executable is the gateway.
 const GATEWAY: &str = "gateway-under-test";
+
+/// The first argument with which this executable is a simulated cluster.
+const CLUSTER: &str = "simulated-cluster";
 
 /// What the gateway costs.
 #[derive(Clone, Debug, Parser)]
@@ -44,6 +50,10 @@ struct Arguments {
 enum Benchmark {
     /// Memory per service while no certificate is loaded, and what a start costs.
     Services,
+    /// Time, CPU and memory until a gateway on a cluster is ready.
+    Ready,
+    /// What one change in a cluster costs, and how soon it is served.
+    Events,
     /// What a renewed certificate costs, and how soon it is served.
     Rotate,
     /// CPU time per handshake: full, resumed, and with a certificate that is not cached.
@@ -64,6 +74,9 @@ fn main() -> ExitCode {
     let mut arguments = arguments.peekable();
     if arguments.next_if(|first| first == GATEWAY).is_some() {
         return postern::cli::run(std::iter::once(OsString::from("postern")).chain(arguments));
+    }
+    if arguments.next_if(|first| first == CLUSTER).is_some() {
+        return postern_tests::cluster::main(std::iter::once(OsString::from(CLUSTER)).chain(arguments));
     }
     let arguments = Arguments::parse_from(std::iter::once(program).chain(arguments));
     match measure(&arguments) {
@@ -89,6 +102,8 @@ fn measure(arguments: &Arguments) -> Result<Report> {
     runtime.block_on(async {
         match arguments.benchmark {
             Benchmark::Services => services::measure(&counts(&[1_000, 10_000]), arguments.repeat).await,
+            Benchmark::Ready => ready::measure(&counts(&[1_000, 10_000]), arguments.repeat).await,
+            Benchmark::Events => events::measure(&counts(&[1_000, 10_000]), arguments.repeat).await,
             Benchmark::Rotate => rotate::measure(&counts(&[100, 10_000]), arguments.repeat).await,
             Benchmark::Handshake => handshake::measure(arguments.repeat).await,
             Benchmark::Requests => requests::measure(arguments.repeat).await,

@@ -8,6 +8,7 @@ use postern_tests::patience::eventually_within;
 use postern_tests::{Result, ensure};
 
 use crate::GATEWAY;
+use crate::cluster::Cluster;
 
 /// A hundred thousand services are read from a cold disk within this.
 const START: Duration = Duration::from_secs(600);
@@ -24,9 +25,19 @@ pub(crate) struct Started {
 
 /// Starts a gateway on a directory, without access log.
 pub(crate) async fn start(manifests: &Path, cert_cache: &str) -> Result<Started> {
+    start_with(manifests, cert_cache, &[]).await
+}
+
+/// Starts a gateway on a cluster, without access log.
+pub(crate) async fn start_on(cluster: &Cluster, cert_cache: &str) -> Result<Started> {
+    start_with(Path::new("/"), cert_cache, &cluster.arguments()).await
+}
+
+async fn start_with(manifests: &Path, cert_cache: &str, more: &[String]) -> Result<Started> {
     let options = Options::default().cert_cache(cert_cache).patience(START);
     let options =
         ["--access-log", "off", "--log-level", "warn,postern=info"].into_iter().fold(options, Options::argument);
+    let options = more.iter().fold(options, Options::argument);
     let began = Instant::now();
     let gateway = Gateway::start(&Program::this_executable(GATEWAY)?, manifests, &options).await?;
     let seconds = began.elapsed().as_secs_f64();

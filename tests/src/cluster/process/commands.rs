@@ -122,7 +122,7 @@ impl Services {
 async fn renew(cluster: &Cluster, services: Services) -> Result<()> {
     let certificates = Certificates::of(cluster.ca())?;
     let renew = |number| {
-        let service = fill::service(number, &[]);
+        let service = fill::numbered_service(number, &[]);
         cluster.apply(service.secret_with(&certificates.issue(&service)?)).map(drop)
     };
     services.each(renew).await
@@ -130,7 +130,7 @@ async fn renew(cluster: &Cluster, services: Services) -> Result<()> {
 
 async fn change_ingresses(cluster: &Cluster, services: Services) -> Result<()> {
     let change = |number| {
-        let mut kingress = fill::service(number, &[]).kingress();
+        let mut kingress = fill::numbered_service(number, &[]).kingress();
         let headers = &mut kingress["spec"]["rules"][0]["http"]["paths"][0]["splits"][0]["appendHeaders"];
         headers["Changed"] = cluster.clock().micro_time().into();
         cluster.apply(kingress).map(drop)
@@ -140,7 +140,7 @@ async fn change_ingresses(cluster: &Cluster, services: Services) -> Result<()> {
 
 async fn change_endpoints(cluster: &Cluster, services: Services, endpoints: &[SocketAddr]) -> Result<()> {
     let change = |number| {
-        let service = fill::service(number, &[]);
+        let service = fill::numbered_service(number, &[]);
         let service = endpoints.iter().fold(service, |service, endpoint| service.endpoint(*endpoint));
         cluster.apply(service.endpoint_slice()).map(drop)
     };
@@ -173,7 +173,7 @@ mod tests {
         let cluster = Cluster::start(Options::default()).await.unwrap();
         fill::services(&cluster, 3, &["127.0.0.1:8080".parse().unwrap()]).unwrap();
         let secret = |number| {
-            let service = fill::service(number, &[]);
+            let service = fill::numbered_service(number, &[]);
             cluster.get(Kind::Secret, &format!("tenant-{number:02}"), &service.secret_name()).unwrap()
         };
         let before: Vec<_> = (0..3).map(secret).collect();

@@ -10,13 +10,19 @@ use crate::Result;
 /// How many namespaces the services are spread over.
 const NAMESPACES: usize = 100;
 
-/// The service of this number.
-pub(super) fn service(number: usize, endpoints: &[SocketAddr]) -> KnativeService {
+/// The service of this number, with one of the endpoints.
+pub fn numbered_service(number: usize, endpoints: &[SocketAddr]) -> KnativeService {
     let service = KnativeService::new(&format!("tenant-{:02}", number % NAMESPACES), &format!("service-{number:06}"));
     match number.checked_rem(endpoints.len()).and_then(|index| endpoints.get(index)) {
         Some(endpoint) => service.endpoint(*endpoint),
         None => service,
     }
+}
+
+/// An address that no other service has.
+fn made_up(number: usize) -> SocketAddr {
+    let [low, middle, high, _] = u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes();
+    SocketAddr::from(([10, high, middle, low], 8_012))
 }
 
 /// Fills a cluster, on all processors; signing is most of the work.
@@ -26,7 +32,8 @@ pub(super) fn services(cluster: &Cluster, count: usize, endpoints: &[SocketAddr]
         let work = |worker: usize| {
             let certificates = Certificates::of(cluster.ca())?;
             for number in (worker..count).step_by(workers) {
-                let service = service(number, endpoints);
+                let own = [made_up(number)];
+                let service = numbered_service(number, if endpoints.is_empty() { &own } else { endpoints });
                 cluster.apply_many(service.objects_with(&certificates.issue(&service)?))?;
             }
             Result::Ok(())
