@@ -3,7 +3,7 @@
 //! ```text
 //!  server name ──► TlsIndex ──► SecretRef ──► CertStore ──► Certificate (chain and key, for rustls)
 //!                  every name,                cached: at once
-//!                  113 bytes each             else: one load ──► SecretSource ──► PEM ──► checks
+//!                  65 bytes each              else: one load ──► SecretSource ──► PEM ──► checks
 //!                                                  ▲
 //!                  secret_changed, secret_removed ─┘ (reload in the background, removal at once)
 //! ```
@@ -28,9 +28,9 @@
 //!
 //! let name = "eu.shop.test";
 //! let binding = index.lookup(name).expect("the wildcard covers it");
-//! let certificate = match store.cached(&binding.secret) {
+//! let certificate = match store.cached(binding.secret) {
 //!     Some(certificate) => certificate,
-//!     None => store.certificate(&binding.secret, name).await?,
+//!     None => store.certificate(binding.secret, name).await?,
 //! };
 //! assert!(certificate.details().covers(name));
 //! let _for_rustls = certificate.certified_key();
@@ -75,6 +75,7 @@ pub mod index;
 mod inspect;
 mod intermediates;
 mod metrics;
+pub mod name_map;
 mod pem;
 pub mod secret;
 pub mod sni;
@@ -88,7 +89,7 @@ mod weight;
 pub use certificate::Certificate;
 pub use details::{Details, KeyKind};
 pub use error::{CertError, Field, PemFault, SecretError};
-pub use index::{TlsBinding, TlsIndex};
+pub use index::{Bound, TlsBinding, TlsIndex};
 pub use inspect::{Inspection, inspect};
 pub use metrics::describe_metrics;
 pub use secret::{PrivateKeyPem, SecretData, SecretRef};

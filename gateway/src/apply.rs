@@ -8,11 +8,11 @@ use std::time::Instant;
 use certstore::{CertStore, SecretRef, SniPattern, TlsBinding};
 use tokio::sync::watch;
 use xds::Update;
-use xds::resource::{self, ClusterName, Discovery, EndpointSet, HostPattern, PackedRouteSet, VirtualHost};
+use xds::resource::{self, ClusterName, EndpointSet, HostPattern, PackedRouteSet, VirtualHost};
 
-use crate::route::{HostEntry, Routes};
+use crate::route::{HostPolicy, Routes};
 use crate::tables::{Snapshot, Tables};
-use crate::upstream::Cluster;
+use crate::upstream::clusters;
 
 mod figures;
 
@@ -40,8 +40,8 @@ impl SecretEvents for CertStore {
 
 /// Applies [`Update`]s, one after the other; the only writer of the tables.
 ///
-/// Each Update becomes visible as a whole with one new [`Snapshot`]. Endpoints are apart: they are swapped in their
-/// cluster, and an Update of endpoints or Secrets alone makes no snapshot.
+/// Routes and TLS bindings of an Update become visible as a whole with one new [`Snapshot`]; its clusters and endpoints
+/// are there before, and clusters that it drops go after. Where it says nothing else, there is no new snapshot.
 #[derive(Debug)]
 pub struct Applier {
     tables: Tables,
@@ -72,21 +72,25 @@ impl Applier {
     pub fn apply(&mut self, update: Update) {
         let started = Instant::now();
         let version = update.version;
-        let changes_tables =
-            !(update.clusters.is_empty() && update.virtual_hosts.is_empty() && update.tls_bindings.is_empty());
+        let changes_tables = !(update.virtual_hosts.is_empty() && update.tls_bindings.is_empty());
         let mut next = Snapshot::clone(&self.tables.load());
         next.version = version;
-        let dropped = self.add_clusters(&mut next, update.clusters);
-        self.set_endpoints(&next, update.endpoints, &dropped);
+        let clusters = Arc::clone(&next.clusters);
+        let mut change = clusters.change();
+        let dropped = self.add_clusters(&mut change, update.clusters);
+        self.set_endpoints(&mut change, update.endpoints, &dropped);
+        change.publish();
         switch_hosts(&mut next, update.virtual_hosts);
         switch_bindings(&mut next, update.tls_bindings);
-        for name in &dropped {
-            next.clusters.remove(name.as_str());
-        }
-        self.figures.resources(&next);
         if changes_tables {
             self.tables.store(Arc::new(next));
         }
+        let mut change = clusters.change();
+        for name in &dropped {
+            change.remove(name.as_str());
+        }
+        change.publish();
+        self.figures.resources(&self.tables.load());
         self.tell_secrets(update.secrets);
         self.applied.send_replace(version);
         self.figures.applied(version, started.elapsed());
@@ -95,21 +99,19 @@ impl Applier {
     /// Adds and replaces; hands back the names that are to be dropped at the end.
     fn add_clusters(
         &mut self,
-        next: &mut Snapshot,
-        changes: resource::Changes<ClusterName, resource::Cluster>,
+        change: &mut clusters::Change<'_>,
+        clusters: resource::Changes<ClusterName, resource::Cluster>,
     ) -> HashSet<ClusterName> {
         let mut dropped = HashSet::new();
-        for (name, cluster) in changes {
+        for (name, cluster) in clusters {
             let Some(cluster) = cluster else {
                 dropped.insert(name);
                 continue;
             };
-            let addresses = match next.clusters.get(name.as_str()) {
-                _ if cluster.discovery != Discovery::Endpoints => Arc::default(),
-                Some(old) if old.dns().is_none() => Arc::clone(old.endpoints().addresses()),
-                _ => self.homeless.remove(&name).unwrap_or_default(),
-            };
-            next.clusters.insert(Arc::clone(name.shared()), Arc::new(Cluster::new(&cluster, addresses)));
+            change.insert(name.shared(), &cluster);
+            if let Some(addresses) = self.homeless.remove(&name) {
+                change.set_addresses(name.shared(), &addresses);
+            }
         }
         dropped
     }
@@ -117,22 +119,20 @@ impl Applier {
     /// A cluster that is about to be dropped is left as it is: a route may have kept it as its last good one.
     fn set_endpoints(
         &mut self,
-        next: &Snapshot,
-        changes: resource::Changes<ClusterName, EndpointSet>,
+        change: &mut clusters::Change<'_>,
+        endpoints: resource::Changes<ClusterName, EndpointSet>,
         dropped: &HashSet<ClusterName>,
     ) {
-        for (name, endpoints) in changes {
-            let cluster = next.clusters.get(name.as_str()).filter(|_| !dropped.contains(&name));
-            match (cluster, endpoints) {
-                // Its name is resolved; endpoints are not for it.
-                (Some(cluster), _) if cluster.dns().is_some() => {}
-                (Some(cluster), endpoints) => cluster.set_addresses(endpoints.unwrap_or_default().addresses),
-                (None, Some(endpoints)) => {
-                    self.homeless.insert(name, endpoints.addresses);
-                }
-                (None, None) => {
-                    self.homeless.remove(&name);
-                }
+        for (name, endpoints) in endpoints {
+            let is_gone = endpoints.is_none();
+            let addresses = endpoints.unwrap_or_default().addresses;
+            if !dropped.contains(&name) && change.set_addresses(name.shared(), &addresses) {
+                continue;
+            }
+            if is_gone {
+                self.homeless.remove(&name);
+            } else {
+                self.homeless.insert(name, addresses);
             }
         }
     }
@@ -156,30 +156,28 @@ fn switch_hosts(next: &mut Snapshot, changes: resource::Changes<HostPattern, Vir
             continue;
         };
         let routes = routes_for(&mut made, next, &pattern, &host.routes);
-        let entry = HostEntry {
-            routes,
+        let policy = HostPolicy {
             visibility: host.visibility,
             depth: host.wildcard_depth,
             redirect_to_https: host.redirect_to_https,
         };
-        next.routes.insert(&pattern, entry);
+        next.routes.insert(&pattern, routes, policy);
     }
 }
 
 /// Hosts share what was made of the same set, unless routes of before are kept in it and these differ.
 fn routes_for(made: &mut Made, next: &Snapshot, pattern: &HostPattern, set: &PackedRouteSet) -> Arc<Routes> {
-    let find = |name: &str| next.clusters.get(name).cloned();
     let identity = set.as_ptr();
     if let Some(routes) = made.get(&(identity, None)) {
         return Arc::clone(routes);
     }
-    let before = next.routes.entry(pattern).map(|entry| &entry.routes);
+    let before = next.routes.get(pattern).map(|host| host.routes);
     let before_identity = before.map(Arc::as_ptr);
     if let Some(routes) = made.get(&(identity, before_identity)) {
         return Arc::clone(routes);
     }
-    let routes = Arc::new(Routes::new(set.clone(), before.map(|before| &**before), find));
-    let key = if routes.is_served(|name| find(name).is_some()) { None } else { before_identity };
+    let routes = Arc::new(Routes::new(set.clone(), before.map(|before| &**before), &next.clusters));
+    let key = if routes.is_served(|name| next.clusters.contains(name)) { None } else { before_identity };
     made.insert((identity, key), Arc::clone(&routes));
     routes
 }

@@ -17,7 +17,6 @@ mod demo;
 pub mod drain;
 pub mod health;
 pub mod listener;
-pub mod name_map;
 pub mod proxy;
 pub mod route;
 pub mod tables;

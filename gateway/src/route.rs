@@ -13,4 +13,4 @@ pub mod table;
 pub use matching::{Decision, Matched, RequestFacts, match_request};
 pub use parsed::HeaderList;
 pub use routes::{LastGood, Routes, pick_split};
-pub use table::{HostEntry, RouteTable};
+pub use table::{Host, HostPolicy, RouteTable};

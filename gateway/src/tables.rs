@@ -12,7 +12,8 @@ use crate::upstream::Clusters;
 /// Everything that requests and handshakes are decided by, at one version.
 ///
 /// Made of persistent maps: a new snapshot shares all that did not change with the old one, so an Update costs
-/// O(log n) and readers never wait. Endpoints are apart: each cluster swaps its own, and no snapshot changes.
+/// O(log n) and readers never wait. Clusters and their endpoints are apart, as they change more often than routes: all
+/// snapshots share them, and each is there before a route names it and for as long as one does.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// The version of the last Update that changed something here; 0 before the first.
@@ -21,8 +22,8 @@ pub struct Snapshot {
     pub tls: TlsIndex<Visibility>,
     /// Hosts to routes.
     pub routes: RouteTable,
-    /// Clusters by name.
-    pub clusters: Clusters,
+    /// Clusters by name; as they are now, whatever the version.
+    pub clusters: Arc<Clusters>,
 }
 
 /// The current [`Snapshot`].

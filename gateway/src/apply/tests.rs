@@ -105,13 +105,15 @@ fn one_update_brings_a_host_with_its_cluster_and_endpoints() {
 }
 
 #[test]
-fn endpoints_change_without_a_new_snapshot() {
+fn clusters_and_endpoints_change_without_a_new_snapshot() {
     let mut rig = with_shop();
     let before = rig.tables.load_full();
     rig.applier.apply(Update { version: 2, endpoints: vec![(name("a"), Some(endpoints(2)))], ..Update::default() });
+    rig.applier.apply(Update { version: 3, clusters: vec![(name("b"), Some(cluster()))], ..Update::default() });
     assert!(Arc::ptr_eq(&before, &rig.tables.load_full()));
     assert_eq!(ports(&rig.tables, "a"), [2]);
-    assert_eq!(*rig.applier.applied().borrow(), 2);
+    assert!(ports(&rig.tables, "b").is_empty());
+    assert_eq!(*rig.applier.applied().borrow(), 3);
 }
 
 #[test]
@@ -181,7 +183,7 @@ fn hosts_of_one_rule_share_their_routes() {
         ..Update::default()
     });
     let snapshot = rig.tables.load();
-    let routes = |host: &str| &snapshot.routes.lookup(host, ListenerName::ExternalHttp).expect("applied").routes;
+    let routes = |host: &str| snapshot.routes.lookup(host, ListenerName::ExternalHttp).expect("applied").routes;
     assert!(Arc::ptr_eq(routes("a.test"), routes("b.test")));
 }
 

@@ -110,15 +110,15 @@ pub fn match_request(snapshot: &Snapshot, facts: &RequestFacts<'_>) -> Decision 
         return Decision::Misdirected;
     }
     let Some(entry) = snapshot.routes.lookup(&host, facts.listener) else { return Decision::NotFound(NoMatch::Host) };
-    let to_https = entry.redirect_to_https
-        && entry.visibility == Visibility::External
+    let to_https = entry.policy.redirect_to_https
+        && entry.policy.visibility == Visibility::External
         && facts.listener.visibility() == Visibility::External
         && facts.tls.is_none();
-    let Some(route) = first_match(&entry.routes, facts) else { return Decision::NotFound(NoMatch::Route) };
+    let Some(route) = first_match(entry.routes, facts) else { return Decision::NotFound(NoMatch::Route) };
     if to_https {
         return Decision::RedirectToHttps;
     }
-    follow(snapshot, &entry.routes, route).map_or(Decision::NotFound(NoMatch::Route), Decision::Forward)
+    follow(snapshot, entry.routes, route).map_or(Decision::NotFound(NoMatch::Route), Decision::Forward)
 }
 
 fn first_match(routes: &Routes, facts: &RequestFacts<'_>) -> Option<usize> {
@@ -132,7 +132,7 @@ fn first_match(routes: &Routes, facts: &RequestFacts<'_>) -> Option<usize> {
 fn follow(snapshot: &Snapshot, host: &Arc<Routes>, route: usize) -> Option<Matched> {
     let draw = |sum| fastrand::u64(..sum);
     let action = &host.set().routes[route].action;
-    let kept = host.last_good(route).filter(|_| !is_served(action, |name| snapshot.clusters.get(name).is_some()));
+    let kept = host.last_good(route).filter(|_| !is_served(action, |name| snapshot.clusters.contains(name)));
     if let Some(kept) = kept {
         let split = pick_split(&kept.routes.set().routes[kept.route].action.splits, draw)?;
         let (routes, held) = (Arc::clone(&kept.routes), kept.clusters[split].clone());
@@ -148,9 +148,9 @@ fn is_misdirected(snapshot: &Snapshot, listener: ListenerName, tls: &TlsFacts, h
     if tls.server_name.as_deref() == Some(host) {
         return false;
     }
-    let binding = snapshot.tls.lookup(host).filter(|binding| listener.serves(binding.policy));
+    let binding = snapshot.tls.lookup(host).filter(|binding| listener.serves(*binding.policy));
     match (binding, &tls.secret) {
-        (Some(binding), Some(presented)) => binding.secret != *presented,
+        (Some(binding), Some(presented)) => binding.secret != presented,
         (None, None) => false,
         (Some(_), None) | (None, Some(_)) => true,
     }

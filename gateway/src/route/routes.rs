@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use xds::resource::{Forward, PackedRouteSet, RouteSet, Split};
 
-use crate::upstream::Cluster;
+use crate::upstream::{Cluster, Clusters};
 
 use super::parsed::ParsedRoute;
 
@@ -13,9 +13,7 @@ use super::parsed::ParsedRoute;
 #[derive(Debug, Default)]
 pub struct Routes {
     set: PackedRouteSet,
-    /// For each route, if any has one.
-    last_good: Option<Box<[Option<LastGood>]>>,
-    /// Made by the first request.
+    /// Made by the first request, or at once where something of before is kept.
     opened: OnceLock<Box<Opened>>,
 }
 
@@ -24,6 +22,8 @@ pub struct Routes {
 struct Opened {
     set: RouteSet,
     parsed: Box<[ParsedRoute]>,
+    /// For each route; empty if none has one.
+    last_good: Box<[Option<LastGood>]>,
 }
 
 /// What a route did while its clusters were known, for as long as one of those it names now is not.
@@ -38,38 +38,34 @@ pub struct LastGood {
 }
 
 impl Routes {
-    /// The routes of a set. Where `find` doesn't find all clusters of a route, what the route with the same match did
+    /// The routes of a set. Where not all clusters of a route are known, what the route with the same match did
     /// `before` is kept.
-    pub fn new(set: PackedRouteSet, before: Option<&Self>, find: impl Fn(&str) -> Option<Arc<Cluster>>) -> Self {
+    pub fn new(set: PackedRouteSet, before: Option<&Self>, clusters: &Clusters) -> Self {
         let mut kept: Vec<Option<LastGood>> = Vec::new();
-        let routes = set.unpack().routes;
-        for (at, route) in routes.iter().enumerate() {
-            if is_served(&route.action, |name| find(name).is_some()) {
+        let readable = set.unpack();
+        for (at, route) in readable.routes.iter().enumerate() {
+            if is_served(&route.action, |name| clusters.contains(name)) {
                 continue;
             }
-            if let Some(last) = before.and_then(|before| before.served_like(route, &find)) {
-                kept.resize(routes.len(), None);
+            if let Some(last) = before.and_then(|before| before.served_like(route, clusters)) {
+                kept.resize(readable.routes.len(), None);
                 kept[at] = Some(last);
             }
         }
-        let last_good = (!kept.is_empty()).then(|| kept.into_boxed_slice());
-        Self { set, last_good, opened: OnceLock::new() }
+        let opened = (!kept.is_empty()).then(|| Box::new(Opened::new(readable, kept.into())));
+        Self { set, opened: opened.map_or_else(OnceLock::new, OnceLock::from) }
     }
 
-    fn served_like(
-        &self,
-        wanted: &xds::resource::Route,
-        find: impl Fn(&str) -> Option<Arc<Cluster>>,
-    ) -> Option<LastGood> {
+    fn served_like(&self, wanted: &xds::resource::Route, clusters: &Clusters) -> Option<LastGood> {
         let same = |old: &xds::resource::Route| old.path == wanted.path && old.headers == wanted.headers;
         let set = self.readable();
         let route = set.routes.iter().position(same)?;
         let action = &set.routes[route].action;
-        if !is_served(action, |name| find(name).is_some()) {
+        if !is_served(action, |name| clusters.contains(name)) {
             return self.last_good(route).cloned();
         }
-        let clusters = action.splits.iter().map(|split| find(split.cluster.as_str())).collect();
-        let routes = Self { set: self.set.clone(), last_good: None, opened: OnceLock::new() };
+        let clusters = action.splits.iter().map(|split| clusters.get(split.cluster.as_str())).collect();
+        let routes = Self { set: self.set.clone(), opened: OnceLock::new() };
         Some(LastGood { routes: Arc::new(routes), route, clusters })
     }
 
@@ -80,7 +76,7 @@ impl Routes {
 
     /// What a route did before, if that is kept.
     pub fn last_good(&self, route: usize) -> Option<&LastGood> {
-        self.last_good.as_ref()?.get(route)?.as_ref()
+        self.opened.get()?.last_good.get(route)?.as_ref()
     }
 
     /// Header names and values of the routes, in their order.
@@ -89,11 +85,7 @@ impl Routes {
     }
 
     fn opened(&self) -> &Opened {
-        self.opened.get_or_init(|| {
-            let set = self.set.unpack();
-            let parsed = set.routes.iter().map(ParsedRoute::new).collect();
-            Box::new(Opened { set, parsed })
-        })
+        self.opened.get_or_init(|| Box::new(Opened::new(self.set.unpack(), Box::default())))
     }
 
     /// The resource, unpacked for the moment unless it is anyway.
@@ -104,6 +96,13 @@ impl Routes {
     /// True when the clusters of every route are `known`, so that nothing from before is kept.
     pub fn is_served(&self, known: impl Fn(&str) -> bool) -> bool {
         self.readable().routes.iter().all(|route| is_served(&route.action, &known))
+    }
+}
+
+impl Opened {
+    fn new(set: RouteSet, last_good: Box<[Option<LastGood>]>) -> Self {
+        let parsed = set.routes.iter().map(ParsedRoute::new).collect();
+        Self { set, parsed, last_good }
     }
 }
 
@@ -144,7 +143,7 @@ mod tests {
     #[test]
     fn routes_stay_packed_until_a_request_reads_them() {
         let set = RouteSet { routes: Vec::new(), probe_hash: Some([1; 32]) };
-        let routes = Routes::new(PackedRouteSet::pack(&set), None, |_| None);
+        let routes = Routes::new(PackedRouteSet::pack(&set), None, &Clusters::default());
         assert!(routes.is_served(|_| true));
         assert!(routes.opened.get().is_none());
         assert_eq!(routes.set(), &set);

@@ -2,18 +2,16 @@
 
 use std::sync::Arc;
 
+use certstore::name_map::{Entry, NameMap};
 use xds::resource::{HostPattern, Visibility, WildcardDepth};
 
 use crate::listener::ListenerName;
-use crate::name_map::NameMap;
 
 use super::Routes;
 
-/// What one host pattern stands for.
-#[derive(Clone, Debug)]
-pub struct HostEntry {
-    /// The routes; hosts of one rule share them.
-    pub routes: Arc<Routes>,
+/// What holds for one host pattern, whatever its routes are.
+#[derive(Clone, Copy, Debug)]
+pub struct HostPolicy {
     /// From where the host may be reached.
     pub visibility: Visibility,
     /// For wildcards: how many labels the `*` stands for.
@@ -22,13 +20,28 @@ pub struct HostEntry {
     pub redirect_to_https: bool,
 }
 
-/// Host patterns to routes: a persistent map, so that a clone is cheap and a change costs O(log n).
+/// What one host pattern stands for.
+#[derive(Clone, Copy, Debug)]
+pub struct Host<'a> {
+    /// The routes; hosts of one rule share them.
+    pub routes: &'a Arc<Routes>,
+    /// What else holds.
+    pub policy: HostPolicy,
+}
+
+impl<'a> From<&'a Entry<Arc<Routes>, HostPolicy>> for Host<'a> {
+    fn from(entry: &'a Entry<Arc<Routes>, HostPolicy>) -> Self {
+        Self { routes: &entry.value, policy: entry.tag }
+    }
+}
+
+/// Host patterns to routes, about 40 bytes each: a persistent map, so that a clone is cheap and a change costs O(log n).
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
-    exact: NameMap<HostEntry>,
+    exact: NameMap<Arc<Routes>, HostPolicy>,
     /// Wildcards by what follows `*.`.
-    wildcards: NameMap<HostEntry>,
-    any: Option<HostEntry>,
+    wildcards: NameMap<Arc<Routes>, HostPolicy>,
+    any: Option<(Arc<Routes>, HostPolicy)>,
 }
 
 /// The three kinds of [`HostPattern`].
@@ -47,47 +60,48 @@ fn kind(pattern: &HostPattern) -> Kind<'_> {
 }
 
 impl RouteTable {
-    /// Adds or replaces the entry of a pattern and hands back the one before.
-    pub fn insert(&mut self, pattern: &HostPattern, entry: HostEntry) -> Option<HostEntry> {
+    /// Sets what a pattern stands for.
+    pub fn insert(&mut self, pattern: &HostPattern, routes: Arc<Routes>, policy: HostPolicy) {
         match kind(pattern) {
-            Kind::Exact => self.exact.insert(Arc::clone(pattern.shared()), entry),
-            Kind::Wildcard(suffix) => self.wildcards.insert(Arc::from(suffix), entry),
-            Kind::Any => self.any.replace(entry),
+            Kind::Exact => drop(self.exact.insert(Arc::clone(pattern.shared()), routes, policy)),
+            Kind::Wildcard(suffix) => drop(self.wildcards.insert(Arc::from(suffix), routes, policy)),
+            Kind::Any => self.any = Some((routes, policy)),
         }
     }
 
-    /// Removes the entry of a pattern.
-    pub fn remove(&mut self, pattern: &HostPattern) -> Option<HostEntry> {
+    /// Removes a pattern.
+    pub fn remove(&mut self, pattern: &HostPattern) {
         match kind(pattern) {
-            Kind::Exact => self.exact.remove(pattern.as_str()),
-            Kind::Wildcard(suffix) => self.wildcards.remove(suffix),
-            Kind::Any => self.any.take(),
+            Kind::Exact => drop(self.exact.remove(pattern.as_str())),
+            Kind::Wildcard(suffix) => drop(self.wildcards.remove(suffix)),
+            Kind::Any => self.any = None,
         }
     }
 
-    /// The entry of exactly this pattern.
-    pub fn entry(&self, pattern: &HostPattern) -> Option<&HostEntry> {
+    /// What exactly this pattern stands for.
+    pub fn get(&self, pattern: &HostPattern) -> Option<Host<'_>> {
         match kind(pattern) {
-            Kind::Exact => self.exact.get(pattern.as_str()),
-            Kind::Wildcard(suffix) => self.wildcards.get(suffix),
-            Kind::Any => self.any.as_ref(),
+            Kind::Exact => self.exact.get(pattern.as_str()).map(Host::from),
+            Kind::Wildcard(suffix) => self.wildcards.get(suffix).map(Host::from),
+            Kind::Any => self.any(),
         }
     }
 
-    /// The entry that answers for a host on a listener: exact, then the longest wildcard, then `*`.
+    /// What answers for a host on a listener: the exact pattern, then the longest wildcard, then `*`.
     ///
-    /// The host is as [`super::host::fold`] leaves it. Entries which the listener does not serve are passed over, as
+    /// The host is as [`super::host::fold`] leaves it. Patterns which the listener does not serve are passed over, as
     /// if they were not there.
-    pub fn lookup(&self, host: &str, listener: ListenerName) -> Option<&HostEntry> {
-        let served = |entry: &&HostEntry| listener.serves(entry.visibility);
-        self.exact
-            .get(host)
-            .filter(served)
-            .or_else(|| self.lookup_wildcard(host, listener))
-            .or_else(|| self.any.as_ref().filter(served))
+    pub fn lookup(&self, host: &str, listener: ListenerName) -> Option<Host<'_>> {
+        let served = |host: &Host<'_>| listener.serves(host.policy.visibility);
+        let exact = self.exact.get(host).map(Host::from).filter(served);
+        exact.or_else(|| self.lookup_wildcard(host, listener)).or_else(|| self.any().filter(served))
     }
 
-    fn lookup_wildcard(&self, host: &str, listener: ListenerName) -> Option<&HostEntry> {
+    fn any(&self) -> Option<Host<'_>> {
+        self.any.as_ref().map(|(routes, policy)| Host { routes, policy: *policy })
+    }
+
+    fn lookup_wildcard(&self, host: &str, listener: ListenerName) -> Option<Host<'_>> {
         if self.wildcards.is_empty() {
             return None;
         }
@@ -99,9 +113,10 @@ impl RouteTable {
             }
             labels += 1;
             rest = suffix;
-            let found = self.wildcards.get(suffix).filter(|entry| listener.serves(entry.visibility));
-            if let Some(entry) = found.filter(|entry| labels == 1 || entry.depth == WildcardDepth::Any) {
-                return Some(entry);
+            let found = self.wildcards.get(suffix).map(Host::from);
+            let found = found.filter(|host| listener.serves(host.policy.visibility));
+            if let Some(host) = found.filter(|host| labels == 1 || host.policy.depth == WildcardDepth::Any) {
+                return Some(host);
             }
         }
         None
@@ -117,11 +132,11 @@ impl RouteTable {
         self.len() == 0
     }
 
-    /// All patterns with their entries, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (String, &HostEntry)> {
-        let exact = self.exact.iter().map(|(host, entry)| (host.to_string(), entry));
-        let wildcards = self.wildcards.iter().map(|(suffix, entry)| (format!("*.{suffix}"), entry));
-        let any = self.any.iter().map(|entry| (HostPattern::ANY.to_owned(), entry));
+    /// All patterns with what they stand for, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (String, Host<'_>)> {
+        let exact = self.exact.iter().map(|entry| (entry.name.to_string(), Host::from(entry)));
+        let wildcards = self.wildcards.iter().map(|entry| (format!("*.{}", entry.name), Host::from(entry)));
+        let any = self.any().map(|host| (HostPattern::ANY.to_owned(), host));
         exact.chain(wildcards).chain(any)
     }
 }
@@ -134,21 +149,18 @@ mod tests {
         HostPattern::new(Arc::from(text))
     }
 
-    fn entry(visibility: Visibility, depth: WildcardDepth) -> HostEntry {
-        HostEntry { routes: Arc::default(), visibility, depth, redirect_to_https: false }
-    }
-
     fn table(hosts: &[(&str, Visibility, WildcardDepth)]) -> RouteTable {
         let mut table = RouteTable::default();
         for (host, visibility, depth) in hosts {
-            table.insert(&pattern(host), entry(*visibility, *depth));
+            let policy = HostPolicy { visibility: *visibility, depth: *depth, redirect_to_https: false };
+            table.insert(&pattern(host), Arc::default(), policy);
         }
         table
     }
 
     fn found(table: &RouteTable, host: &str, listener: ListenerName) -> Option<String> {
-        let routes = &table.lookup(host, listener)?.routes;
-        table.iter().find(|(_, entry)| Arc::ptr_eq(&entry.routes, routes)).map(|(pattern, _)| pattern)
+        let routes = table.lookup(host, listener)?.routes;
+        table.iter().find(|(_, host)| Arc::ptr_eq(host.routes, routes)).map(|(pattern, _)| pattern)
     }
 
     #[test]

@@ -122,7 +122,7 @@ impl Terminator {
         let tables = self.tables.load();
         let bound = server_name
             .and_then(|name| tables.tls.lookup(name))
-            .filter(|binding| listener.serves(binding.policy))
+            .filter(|binding| listener.serves(*binding.policy))
             .map(|binding| (binding.secret.clone(), false));
         let default = || self.settings.default_certificate.clone().map(|secret| (secret, true));
         match (bound.or_else(default), server_name) {

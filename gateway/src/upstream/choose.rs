@@ -117,7 +117,7 @@ impl Upstreams {
     ) -> Result<Choice, Unavailable> {
         let mut place = None;
         loop {
-            let known = self.tables.load().clusters.get(cluster).or(held).cloned();
+            let known = self.tables.load().clusters.get(cluster).or_else(|| held.cloned());
             let deadline = *attempts.deadline.get_or_insert_with(|| Instant::now() + self.patience.endpoint_wait);
             let late = Instant::now() >= deadline && attempts.tried.len() >= TRIES_WHEN_LATE;
             let reason = match try_choose(known.as_ref(), attempts) {

@@ -83,11 +83,10 @@ async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use xds::resource::{self, Discovery, UpstreamProtocol};
+    use xds::resource::UpstreamProtocol;
 
     fn cluster(host: &str) -> Arc<Cluster> {
-        let discovery = Discovery::Dns { host: Arc::from(host), port: 8012 };
-        Arc::new(Cluster::new(&resource::Cluster { protocol: UpstreamProtocol::Http1, discovery }, Arc::from([])))
+        Arc::new(Cluster::new(UpstreamProtocol::Http1, Arc::default(), Some(Dns::new(Arc::from(host), 8012))))
     }
 
     #[tokio::test]

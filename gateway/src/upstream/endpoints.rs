@@ -12,11 +12,11 @@ const FIRST_EJECTION: Duration = Duration::from_millis(500);
 /// An endpoint is never passed over for longer than this.
 const LONGEST_EJECTION: Duration = Duration::from_secs(10);
 
-/// The addresses of a cluster. What is learnt about them is held from the first request on: most clusters are idle.
+/// The addresses of a cluster, with what is known of each.
 #[derive(Debug, Default)]
 pub struct EndpointList {
     addresses: Arc<[SocketAddr]>,
-    states: OnceLock<Box<[Arc<EndpointState>]>>,
+    states: Box<[Arc<EndpointState>]>,
 }
 
 /// What is known of an endpoint from using it.
@@ -38,7 +38,8 @@ pub struct Endpoint {
 impl EndpointList {
     /// A list about which nothing is known yet.
     pub fn new(addresses: Arc<[SocketAddr]>) -> Self {
-        Self { addresses, states: OnceLock::new() }
+        let states = addresses.iter().map(|_| Arc::default()).collect();
+        Self { addresses, states }
     }
 
     /// The addresses.
@@ -48,13 +49,12 @@ impl EndpointList {
 
     /// A list of other addresses; those that are in both keep what is known of them.
     pub(super) fn with_addresses(&self, addresses: Arc<[SocketAddr]>) -> Self {
-        let Some(old) = self.states.get() else { return Self::new(addresses) };
         let carry = |address: &SocketAddr| {
             let at = self.addresses.iter().position(|known| known == address);
-            at.map_or_else(Arc::default, |at| Arc::clone(&old[at]))
+            at.map_or_else(Arc::default, |at| Arc::clone(&self.states[at]))
         };
-        let states: Box<[_]> = addresses.iter().map(carry).collect();
-        Self { addresses, states: OnceLock::from(states) }
+        let states = addresses.iter().map(carry).collect();
+        Self { addresses, states }
     }
 
     /// Chooses the endpoint with fewer requests in flight of two random ones that were not tried.
@@ -64,7 +64,7 @@ impl EndpointList {
         if self.addresses.is_empty() {
             return None;
         }
-        let states = self.states.get_or_init(|| self.addresses.iter().map(|_| Arc::default()).collect());
+        let states = &self.states;
         let now = clock();
         let untried = |at: &usize| !tried.contains(&self.addresses[*at]);
         let healthy = |at: &usize| untried(at) && states[*at].ejected_until.load(Ordering::Relaxed) <= now;
@@ -174,6 +174,6 @@ mod tests {
         let of_new = (0..10).map(|_| list.choose(&[]).map(|endpoint| endpoint.address().port()));
         assert!(of_new.filter(|port| *port == Some(2)).count() > 1, "the idle one is preferred");
         drop(held);
-        assert_eq!(list.states.get().expect("used")[0].in_flight.load(Ordering::Relaxed), 0);
+        assert_eq!(list.states[0].in_flight.load(Ordering::Relaxed), 0);
     }
 }

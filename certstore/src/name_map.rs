@@ -1,4 +1,4 @@
-//! A persistent map from names to values, for tables of hundreds of thousands of small entries.
+//! Names to values: a persistent map for tables of hundreds of thousands of small entries.
 
 use std::fmt;
 use std::hash::BuildHasher;
@@ -16,33 +16,41 @@ const LEAF: usize = 16;
 const MERGE: usize = LEAF / 2;
 
 /// Names to values. A clone is a reference count, and a changed copy shares with its original all but the path to what
-/// changed.
+/// changed: readers keep a consistent view while a writer prepares the next. A lookup allocates nothing.
 ///
 /// A hash trie whose leaves are slices of exactly their size. Tries of fixed-size nodes, as general-purpose crates have
 /// them, leave half of their slots and more empty, depending on how the number of entries stands to a power of the node
-/// size; with entries of 40 to 64 bytes that was more than all the rest of an entry.
-pub struct NameMap<V> {
-    root: Node<V>,
+/// size; with entries of 32 to 64 bytes that was more than all the rest of an entry. What is kept beside the entries
+/// is 6 to 10 bytes for each.
+///
+/// Each map is seeded anew, unless it is a clone: nobody can choose names whose hashes collide.
+pub struct NameMap<V, T = ()> {
+    root: Node<V, T>,
     len: usize,
     hasher: RandomState,
 }
 
-enum Node<V> {
-    Leaf(Arc<[Entry<V>]>),
-    Inner(Arc<[Node<V>; WIDTH]>),
-}
-
-#[derive(Clone)]
-struct Entry<V> {
-    name: Arc<str>,
+/// A name with what it stands for.
+#[derive(Clone, Debug)]
+pub struct Entry<V, T = ()> {
+    /// The name.
+    pub name: Arc<str>,
+    /// What it stands for.
+    pub value: V,
+    /// More of that, in up to four bytes: they lie beside the hash, where alignment leaves room.
+    pub tag: T,
     /// Kept, as comparing names would fetch each of them.
     hash: u32,
-    value: V,
 }
 
-impl<V> NameMap<V> {
-    /// The value of a name.
-    pub fn get(&self, name: &str) -> Option<&V> {
+enum Node<V, T> {
+    Leaf(Arc<[Entry<V, T>]>),
+    Inner(Arc<[Node<V, T>; WIDTH]>),
+}
+
+impl<V, T> NameMap<V, T> {
+    /// The entry of a name.
+    pub fn get(&self, name: &str) -> Option<&Entry<V, T>> {
         if self.len == 0 {
             return None;
         }
@@ -53,8 +61,7 @@ impl<V> NameMap<V> {
             match node {
                 Node::Inner(children) => node = &children[child(hash, shift)],
                 Node::Leaf(entries) => {
-                    let found = entries.iter().find(|entry| entry.hash == hash && *entry.name == *name);
-                    return found.map(|entry| &entry.value);
+                    return entries.iter().find(|entry| entry.hash == hash && *entry.name == *name);
                 }
             }
             shift += BITS;
@@ -71,8 +78,8 @@ impl<V> NameMap<V> {
         self.len == 0
     }
 
-    /// All names with their values, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &V)> {
+    /// All entries, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Entry<V, T>> {
         let mut pending = vec![&self.root];
         std::iter::from_fn(move || {
             loop {
@@ -82,7 +89,7 @@ impl<V> NameMap<V> {
                 }
             }
         })
-        .flat_map(|entries| entries.iter().map(|entry| (&entry.name, &entry.value)))
+        .flat_map(|entries| entries.iter())
     }
 
     fn hash(&self, name: &str) -> u32 {
@@ -92,17 +99,17 @@ impl<V> NameMap<V> {
     }
 }
 
-impl<V: Clone> NameMap<V> {
-    /// Sets the value of a name, and returns the one before.
-    pub fn insert(&mut self, name: Arc<str>, value: V) -> Option<V> {
+impl<V: Clone, T: Clone> NameMap<V, T> {
+    /// Sets what a name stands for, and returns what it stood for before.
+    pub fn insert(&mut self, name: Arc<str>, value: V, tag: T) -> Option<(V, T)> {
         let hash = self.hash(&name);
-        let before = self.root.insert(0, Entry { name, hash, value });
+        let before = self.root.insert(0, Entry { name, value, tag, hash });
         self.len += usize::from(before.is_none());
         before
     }
 
-    /// Removes a name, and returns its value.
-    pub fn remove(&mut self, name: &str) -> Option<V> {
+    /// Removes a name, and returns what it stood for.
+    pub fn remove(&mut self, name: &str) -> Option<(V, T)> {
         let hash = self.hash(name);
         // Looks first: a removal copies the path.
         self.get(name)?;
@@ -112,8 +119,14 @@ impl<V: Clone> NameMap<V> {
     }
 }
 
-impl<V: Clone> Node<V> {
-    fn insert(&mut self, shift: u32, entry: Entry<V>) -> Option<V> {
+impl<V: Clone, T: Clone> Entry<V, T> {
+    fn content(&self) -> (V, T) {
+        (self.value.clone(), self.tag.clone())
+    }
+}
+
+impl<V: Clone, T: Clone> Node<V, T> {
+    fn insert(&mut self, shift: u32, entry: Entry<V, T>) -> Option<(V, T)> {
         let entries = match self {
             Self::Inner(children) => {
                 let at = child(entry.hash, shift);
@@ -122,7 +135,7 @@ impl<V: Clone> Node<V> {
             Self::Leaf(entries) => entries,
         };
         if let Some(at) = entries.iter().position(|old| old.hash == entry.hash && old.name == entry.name) {
-            let before = entries[at].value.clone();
+            let before = entries[at].content();
             replace(entries, at, entry);
             return Some(before);
         }
@@ -131,7 +144,7 @@ impl<V: Clone> Node<V> {
         None
     }
 
-    fn remove(&mut self, shift: u32, hash: u32, name: &str) -> Option<V> {
+    fn remove(&mut self, shift: u32, hash: u32, name: &str) -> Option<(V, T)> {
         let entries = match self {
             Self::Inner(children) => {
                 let before = Arc::make_mut(children)[child(hash, shift)].remove(shift + BITS, hash, name);
@@ -143,7 +156,7 @@ impl<V: Clone> Node<V> {
             Self::Leaf(entries) => entries,
         };
         let at = entries.iter().position(|entry| entry.hash == hash && *entry.name == *name)?;
-        let before = entries[at].value.clone();
+        let before = entries[at].content();
         let left = entries.iter().enumerate().filter(|(other, _)| *other != at);
         *entries = left.map(|(_, entry)| entry.clone()).collect();
         Some(before)
@@ -151,20 +164,20 @@ impl<V: Clone> Node<V> {
 }
 
 /// In place, unless somebody else holds the leaf.
-fn replace<V: Clone>(entries: &mut Arc<[Entry<V>]>, at: usize, entry: Entry<V>) {
+fn replace<V: Clone, T: Clone>(entries: &mut Arc<[Entry<V, T>]>, at: usize, entry: Entry<V, T>) {
     if let Some(entries) = Arc::get_mut(entries) {
         entries[at] = entry;
         return;
     }
     let mut entry = Some(entry);
-    let copy = |(other, old): (usize, &Entry<V>)| match entry.take_if(|_| other == at) {
+    let copy = |(other, old): (usize, &Entry<V, T>)| match entry.take_if(|_| other == at) {
         Some(new) => new,
         None => old.clone(),
     };
     *entries = entries.iter().enumerate().map(copy).collect();
 }
 
-fn split<V: Clone>(entries: &[Entry<V>], shift: u32) -> Node<V> {
+fn split<V: Clone, T: Clone>(entries: &[Entry<V, T>], shift: u32) -> Node<V, T> {
     let part = |at: usize| {
         let part: Arc<[_]> = entries.iter().filter(|entry| child(entry.hash, shift) == at).cloned().collect();
         let too_large = part.len() > LEAF && shift + BITS < u32::BITS;
@@ -173,8 +186,8 @@ fn split<V: Clone>(entries: &[Entry<V>], shift: u32) -> Node<V> {
     Node::Inner(Arc::new(std::array::from_fn(part)))
 }
 
-fn merge<V: Clone>(children: &[Node<V>; WIDTH]) -> Option<Node<V>> {
-    let mut leaves: [&[Entry<V>]; WIDTH] = [&[]; WIDTH];
+fn merge<V: Clone, T: Clone>(children: &[Node<V, T>; WIDTH]) -> Option<Node<V, T>> {
+    let mut leaves: [&[Entry<V, T>]; WIDTH] = [&[]; WIDTH];
     for (leaf, node) in leaves.iter_mut().zip(children) {
         let Node::Leaf(entries) = node else { return None };
         *leaf = entries;
@@ -187,7 +200,7 @@ fn child(hash: u32, shift: u32) -> usize {
     hash.checked_shr(shift).unwrap_or(0) as usize % WIDTH
 }
 
-impl<V> Clone for Node<V> {
+impl<V, T> Clone for Node<V, T> {
     fn clone(&self) -> Self {
         match self {
             Self::Leaf(entries) => Self::Leaf(Arc::clone(entries)),
@@ -196,106 +209,23 @@ impl<V> Clone for Node<V> {
     }
 }
 
-impl<V> Clone for NameMap<V> {
+impl<V, T> Clone for NameMap<V, T> {
     fn clone(&self) -> Self {
         Self { root: self.root.clone(), len: self.len, hasher: self.hasher.clone() }
     }
 }
 
-impl<V> Default for NameMap<V> {
+impl<V, T> Default for NameMap<V, T> {
     fn default() -> Self {
         Self { root: Node::Leaf(Arc::new([])), len: 0, hasher: RandomState::default() }
     }
 }
 
-impl<V> fmt::Debug for NameMap<V> {
+impl<V, T> fmt::Debug for NameMap<V, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NameMap").field("len", &self.len).finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-
-    use super::*;
-
-    fn name(number: u64) -> Arc<str> {
-        Arc::from(format!("svc-{number}.test"))
-    }
-
-    fn sorted(map: &NameMap<u64>) -> Vec<(Arc<str>, u64)> {
-        let mut all: Vec<_> = map.iter().map(|(name, value)| (Arc::clone(name), *value)).collect();
-        all.sort_unstable();
-        all
-    }
-
-    #[test]
-    fn it_holds_what_a_hash_map_holds_after_any_changes() {
-        let mut random = fastrand::Rng::with_seed(7);
-        let mut map = NameMap::default();
-        let mut model = HashMap::new();
-        for step in 0..40_000 {
-            let name = name(random.u64(..3_000));
-            // Grows first, shrinks in the end.
-            if random.u64(..40_000) > step {
-                assert_eq!(map.insert(Arc::clone(&name), step), model.insert(name, step));
-            } else {
-                assert_eq!(map.remove(&name), model.remove(&name));
-            }
-            assert_eq!(map.len(), model.len());
-        }
-        let mut expected: Vec<_> = model.into_iter().collect();
-        expected.sort_unstable();
-        assert_eq!(sorted(&map), expected);
-        assert!(expected.iter().all(|(name, value)| map.get(name) == Some(value)));
-    }
-
-    #[test]
-    fn a_clone_does_not_see_later_changes() {
-        let mut map = NameMap::default();
-        for number in 0..1_000 {
-            map.insert(name(number), number);
-        }
-        let before = map.clone();
-        for number in 0..1_000 {
-            map.insert(name(number), number + 1);
-            map.remove(&name(number + 500));
-        }
-        assert!((0..1_000).all(|number| before.get(&name(number)) == Some(&number)));
-    }
-
-    #[test]
-    fn an_emptied_map_is_one_leaf_again() {
-        let mut map = NameMap::default();
-        for number in 0..5_000 {
-            map.insert(name(number), number);
-        }
-        for number in 0..5_000 {
-            assert_eq!(map.remove(&name(number)), Some(number));
-        }
-        assert!(map.is_empty());
-        assert!(matches!(&map.root, Node::Leaf(entries) if entries.is_empty()));
-    }
-
-    #[test]
-    fn names_of_one_hash_are_told_apart() {
-        let mut root = Node::Leaf(Arc::new([]));
-        let count = LEAF as u64 * 3;
-        for number in 0..count {
-            root.insert(0, Entry { name: name(number), hash: 42, value: number });
-        }
-        for number in 0..count {
-            assert_eq!(root.remove(0, 42, &name(number)), Some(number));
-        }
-    }
-
-    #[test]
-    fn an_unknown_name_is_not_found() {
-        let mut map = NameMap::default();
-        assert_eq!(map.get("a"), None);
-        map.insert(name(1), 1);
-        assert_eq!(map.get("a"), None);
-        assert_eq!(map.remove("a"), None);
-    }
-}
+mod tests;

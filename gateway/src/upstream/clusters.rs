@@ -1,0 +1,190 @@
+//! Clusters by name: all that are known, in a few bytes each, and those in use.
+
+use std::net::{SocketAddr, SocketAddrV4};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use certstore::name_map::NameMap;
+use xds::resource::{self, Discovery, UpstreamProtocol};
+
+use super::Cluster;
+use super::dns::Dns;
+
+/// Clusters by name. One for the process, shared by all snapshots of the tables.
+///
+/// What is known of a cluster takes about 55 bytes, its addresses included where it is one. A [`Cluster`], which also
+/// holds what was learnt from using it, is made when the first request asks for it: most services are idle.
+#[derive(Debug, Default)]
+pub struct Clusters {
+    known: ArcSwap<Known>,
+    /// Some of the known ones.
+    used: ArcSwap<NameMap<Arc<Cluster>>>,
+    /// Held where one map is replaced by what the other says. A request takes it once for a cluster nobody has used.
+    replacing: Mutex<()>,
+}
+
+/// A persistent map: a copy is cheap, and a change costs O(log n).
+type Known = NameMap<Target, UpstreamProtocol>;
+
+/// Where a cluster leads.
+#[derive(Clone, Debug)]
+enum Target {
+    /// To the one endpoint that most services have.
+    One(SocketAddrV4),
+    /// To these endpoints.
+    Many(Arc<[SocketAddr]>),
+    /// To what a name resolves to.
+    Name { host: Arc<str>, port: u16 },
+}
+
+impl Clusters {
+    /// The cluster of a name, in use from now on.
+    pub fn get(&self, name: &str) -> Option<Arc<Cluster>> {
+        let used = self.used.load().get(name).map(|entry| Arc::clone(&entry.value));
+        used.or_else(|| self.put_to_use(name))
+    }
+
+    /// True when there is a cluster of this name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.known.load().get(name).is_some()
+    }
+
+    /// How many clusters there are.
+    pub fn len(&self) -> usize {
+        self.known.load().len()
+    }
+
+    /// True when there is no cluster.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Begins a change; nothing is seen of it until it is published. There is one who changes clusters: whoever else
+    /// publishes in between is overwritten.
+    pub fn change(&self) -> Change<'_> {
+        Change { clusters: self, known: Known::clone(&self.known.load()), touched: Vec::new() }
+    }
+
+    fn put_to_use(&self, name: &str) -> Option<Arc<Cluster>> {
+        if !self.contains(name) {
+            return None;
+        }
+        let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = self.used.load();
+        if let Some(entry) = used.get(name) {
+            return Some(Arc::clone(&entry.value));
+        }
+        let known = self.known.load();
+        let entry = known.get(name)?;
+        let cluster = Arc::new(entry.value.cluster(entry.tag));
+        let mut used = NameMap::clone(&used);
+        used.insert(Arc::clone(&entry.name), Arc::clone(&cluster), ());
+        self.used.store(Arc::new(used));
+        Some(cluster)
+    }
+}
+
+/// A change of the known clusters.
+#[derive(Debug)]
+pub struct Change<'a> {
+    clusters: &'a Clusters,
+    known: Known,
+    touched: Vec<Arc<str>>,
+}
+
+impl Change<'_> {
+    /// Adds or replaces a cluster. One that had endpoints keeps them; a new one has none yet.
+    pub fn insert(&mut self, name: &Arc<str>, cluster: &resource::Cluster) {
+        let target = match &cluster.discovery {
+            Discovery::Dns { host, port } => Target::Name { host: Arc::clone(host), port: *port },
+            Discovery::Endpoints => match self.known.get(name).map(|entry| &entry.value) {
+                None | Some(Target::Name { .. }) => Target::Many(Arc::default()),
+                Some(target) => target.clone(),
+            },
+        };
+        self.known.insert(Arc::clone(name), target, cluster.protocol);
+        self.touched.push(Arc::clone(name));
+    }
+
+    /// Replaces the addresses of a cluster, unless it resolves a name. False when there is no such cluster.
+    pub fn set_addresses(&mut self, name: &Arc<str>, addresses: &Arc<[SocketAddr]>) -> bool {
+        let Some(entry) = self.known.get(name) else { return false };
+        if !matches!(entry.value, Target::Name { .. }) {
+            // The text that is kept is the one that is there.
+            let (name, protocol) = (Arc::clone(&entry.name), entry.tag);
+            self.touched.push(Arc::clone(&name));
+            self.known.insert(name, Target::to(addresses), protocol);
+        }
+        true
+    }
+
+    /// Removes a cluster; requests that are on their way to it keep it.
+    pub fn remove(&mut self, name: &str) {
+        if let Some(entry) = self.known.get(name) {
+            self.touched.push(Arc::clone(&entry.name));
+            self.known.remove(name);
+        }
+    }
+
+    /// Makes the change visible, also to clusters in use.
+    pub fn publish(self) {
+        if self.touched.is_empty() {
+            return;
+        }
+        let _replacing = self.clusters.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.clusters.used.load();
+        let mut used = NameMap::clone(&before);
+        for name in &self.touched {
+            let Some(cluster) = before.get(name) else { continue };
+            let follows = self.known.get(name).is_some_and(|entry| entry.value.lead(&cluster.value, entry.tag));
+            if !follows {
+                used.remove(name);
+            }
+        }
+        self.clusters.known.store(Arc::new(self.known));
+        if used.len() != before.len() {
+            self.clusters.used.store(Arc::new(used));
+        }
+    }
+}
+
+impl Target {
+    fn to(addresses: &Arc<[SocketAddr]>) -> Self {
+        match **addresses {
+            [SocketAddr::V4(address)] => Self::One(address),
+            _ => Self::Many(Arc::clone(addresses)),
+        }
+    }
+
+    fn addresses(&self) -> Arc<[SocketAddr]> {
+        match self {
+            Self::One(address) => Arc::from([SocketAddr::V4(*address)]),
+            Self::Many(addresses) => Arc::clone(addresses),
+            Self::Name { .. } => Arc::default(),
+        }
+    }
+
+    fn cluster(&self, protocol: UpstreamProtocol) -> Cluster {
+        let dns = match self {
+            Self::Name { host, port } => Some(Dns::new(Arc::clone(host), *port)),
+            Self::One(_) | Self::Many(_) => None,
+        };
+        Cluster::new(protocol, self.addresses(), dns)
+    }
+
+    /// Tells a cluster in use its addresses. False when it is not what it was made for any more: another is to be made.
+    fn lead(&self, cluster: &Cluster, protocol: UpstreamProtocol) -> bool {
+        let is_name = matches!(self, Self::Name { .. });
+        if is_name || cluster.dns().is_some() || cluster.protocol() != protocol {
+            return false;
+        }
+        let addresses = self.addresses();
+        if *cluster.endpoints().addresses() != addresses {
+            cluster.set_addresses(addresses);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;
