@@ -6,8 +6,6 @@ mod listeners;
 pub(crate) mod secrets;
 mod source;
 
-use std::error::Error;
-use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -63,18 +61,6 @@ pub(crate) enum AppError {
     /// TLS could not be set up.
     #[error("cannot set up TLS")]
     Tls(#[from] ConfigError),
-}
-
-/// An error and its causes, in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // Writing to a String cannot fail.
-        let _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// Ends with SIGTERM or SIGINT (Ctrl-C).

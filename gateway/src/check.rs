@@ -42,7 +42,7 @@ pub(crate) fn run(matches: &ArgMatches) -> ExitCode {
     let report = match runtime.block_on(check(path)) {
         Ok(report) => report,
         Err(error) => {
-            eprintln!("error: {}", crate::app::chain(&error));
+            eprintln!("error: {}", xds::causes(&error));
             return ExitCode::from(EXIT_USAGE);
         }
     };

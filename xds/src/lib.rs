@@ -18,6 +18,7 @@
 //! # Not here
 //! Serving traffic, TLS and certificates: this crate knows no pingora and no rustls.
 
+mod causes;
 pub mod discovery;
 pub mod fault;
 pub mod object;
@@ -28,6 +29,7 @@ pub mod source;
 pub mod translate;
 mod work_queue;
 
+pub use causes::causes;
 pub use fault::{Fault, Faults};
 pub use object::{ObjectEvent, ObjectKey, ObjectKind, ObjectRef};
 pub use resource::Update;

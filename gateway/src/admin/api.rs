@@ -11,7 +11,6 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 
 use super::{Admin, page};
-use crate::app::chain;
 
 type Answer = Response<Full<Bytes>>;
 
@@ -135,7 +134,7 @@ fn certificate(entry: &certstore::EntryInfo) -> Value {
         "loadedAt": timestamp(entry.loaded_at),
         "idleSeconds": entry.idle.as_secs(),
         "bytes": entry.bytes,
-        "lastError": entry.last_error.as_ref().map(|error| chain(error)),
+        "lastError": entry.last_error.as_ref().map(|error| xds::causes(error)),
     })
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use xds::source::dir::{SecretFiles, SecretReadError};
 use xds::{ObjectRef, Update};
 
-use crate::app::{chain, secrets};
+use crate::app::secrets;
 
 const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
 
@@ -45,10 +45,11 @@ pub(super) fn inspect(update: &Update, files: &SecretFiles) -> BTreeMap<ObjectRe
 fn inspect_one(secret: &ObjectRef, names: &[String], files: &SecretFiles) -> Result<Inspection, Unfit> {
     let content = files.read(secret).map_err(|error| match error {
         SecretReadError::NotFound { .. } => Unfit::Missing,
-        other => Unfit::Faulty(chain(&other)),
+        other => Unfit::Faulty(xds::causes(&other)),
     })?;
     let reference = crate::apply::secret_ref(secret);
-    certstore::inspect(&reference, &secrets::secret_data(content), names).map_err(|error| Unfit::Faulty(chain(&error)))
+    certstore::inspect(&reference, &secrets::secret_data(content), names)
+        .map_err(|error| Unfit::Faulty(xds::causes(&error)))
 }
 
 impl Checked {

@@ -69,7 +69,7 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
     match app::run(config, settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{}", app::chain(&error));
+            tracing::error!("{}", xds::causes(&error));
             ExitCode::from(EXIT_FAILED)
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 
-use super::request::causes;
+use crate::causes;
 
 /// How long a connection may take to be there.
 const CONNECT: Duration = Duration::from_secs(10);

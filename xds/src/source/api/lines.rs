@@ -7,7 +7,8 @@ use http_body_util::BodyExt;
 use kube::client::Body;
 use tokio::time::{Instant, timeout_at};
 
-use super::request::{Failure, causes};
+use super::request::Failure;
+use crate::causes;
 
 /// A longer line is no object: etcd holds at most 1.5 MiB of one, and JSON is at most six times that.
 const MAX_LINE_BYTES: usize = 16 << 20;

@@ -16,6 +16,7 @@ use tracing::Dispatch;
 use tracing::instrument::WithSubscriber;
 
 use super::metrics::{self, Verb};
+use crate::causes;
 
 /// What is read of the body of an answer that says no.
 const MAX_REFUSAL_BYTES: usize = 64 << 10;
@@ -123,21 +124,6 @@ pub(super) fn place(error: &serde_json::Error) -> String {
         serde_json::error::Category::Io | serde_json::error::Category::Syntax => "no JSON",
     };
     format!("{kind} in line {} column {}", error.line(), error.column())
-}
-
-/// An error with its causes.
-pub(super) fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        next = cause.source();
-    }
-    text
 }
 
 /// Sends a request and returns the body of the answer, as soon as its head says that it is a good one.

@@ -4,7 +4,8 @@ use http_body_util::BodyExt;
 use kube::client::Body;
 use zeroize::Zeroizing;
 
-use crate::source::api::request::{Failure, causes};
+use crate::causes;
+use crate::source::api::request::Failure;
 
 /// Begins with so much where the server does not say how much will come.
 const UNKNOWN: usize = 16 << 10;
