@@ -62,10 +62,7 @@ async fn serve(stream: DuplexStream, index: &TlsIndex<()>, store: &CertStore) ->
     let name = hello.client_hello().server_name().ok_or("no server name")?.to_owned();
     // A name that nobody configured costs nothing more than this.
     let binding = index.lookup(&name).ok_or("unknown server name")?;
-    let certificate = match store.cached(binding.secret) {
-        Some(certificate) => certificate,
-        None => store.certificate(binding.secret, &name).await?,
-    };
+    let certificate = store.certificate(binding.secret, &name).await?;
     let resolver = Arc::new(Found(Arc::clone(certificate.certified_key())));
     let config = ServerConfig::builder().with_no_client_auth().with_cert_resolver(resolver);
     let mut stream = hello.into_stream(Arc::new(config)).await?;

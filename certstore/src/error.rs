@@ -133,12 +133,12 @@ pub enum CertError {
     /// The Secret was delivered and cannot be served.
     #[error(transparent)]
     Secret(#[from] Arc<SecretError>),
-    /// The load took longer than a handshake may wait.
+    /// The load took longer than a handshake may wait, or than a load may take.
     #[error("secret {secret}: not loaded within {} ms", after.as_millis())]
     Deadline {
         /// Which Secret.
         secret: SecretRef,
-        /// The deadline.
+        /// How long was waited.
         after: Duration,
     },
     /// Too many handshakes wait for loads already.
@@ -173,5 +173,10 @@ impl CertError {
             Self::Removed { .. } => true,
             _ => false,
         }
+    }
+
+    /// True when it says nothing about the Secret, but that it cannot be had now.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self, Self::Source { source, .. } if matches!(**source, SourceError::Unavailable { .. }))
     }
 }

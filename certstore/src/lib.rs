@@ -28,10 +28,7 @@
 //!
 //! let name = "eu.shop.test";
 //! let binding = index.lookup(name).expect("the wildcard covers it");
-//! let certificate = match store.cached(binding.secret) {
-//!     Some(certificate) => certificate,
-//!     None => store.certificate(binding.secret, name).await?,
-//! };
+//! let certificate = store.certificate(binding.secret, name).await?;
 //! assert!(certificate.details().covers(name));
 //! let _for_rustls = certificate.certified_key();
 //! # Ok(())
@@ -44,6 +41,7 @@
 //! Each has a test of nearly the same words.
 //! * Two hundred first handshakes make one load; no more loads run at a time than allowed; no handshake waits longer
 //!   than the deadline, and those beyond the waiting limit fail at once.
+//! * A load that is late is found by the next handshake. What says nothing about a secret is not held against it.
 //! * All names keep working under a budget for a few. Accounted bytes are resident bytes within a fifth.
 //! * A smaller budget keeps what was used last; a larger one keeps everything.
 //! * A rejected certificate leaves the old one serving, and says why. A change that could not be read is read later

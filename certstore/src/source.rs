@@ -10,7 +10,7 @@ use crate::secret::{SecretData, SecretRef};
 /// [`Builder::load_concurrency`](crate::Builder::load_concurrency) and
 /// [`Builder::reload_concurrency`](crate::Builder::reload_concurrency) allow at a time.
 ///
-/// The future may be dropped at any await point: at the deadline, or when the Secret is removed meanwhile. It should
+/// The future may be dropped at any await point: at the load's limit, or when the Secret is removed meanwhile. It should
 /// bound what it reads: more than [`MAX_SECRET_BYTES`](crate::MAX_SECRET_BYTES) is refused anyway.
 pub trait SecretSource: Send + Sync + 'static {
     /// The Secret as it is now: never older than the last change that was reported before the call.

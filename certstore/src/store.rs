@@ -63,22 +63,23 @@ impl CertStore {
         Builder::new(source)
     }
 
-    /// The certificate, if it is cached: one lookup, no allocation, no waiting. `None` is not counted as a miss:
-    /// [`certificate`](Self::certificate) does that.
+    /// The certificate, if it is cached: no allocation, no waiting. `None` counts neither as a miss nor when it is
+    /// decided what is worth keeping: [`certificate`](Self::certificate) does that.
     pub fn cached(&self, secret: &SecretRef) -> Option<Arc<Certificate>> {
-        self.shared.cache.get(secret).map(|certificate| self.shared.hit(certificate))
+        self.shared.cache.peek(secret).map(|certificate| self.shared.hit(certificate))
     }
 
     /// The certificate, loaded if need be; `server_name` is the name that it is configured for.
     ///
-    /// One load serves all who wait for the same Secret. A certificate that does not cover `server_name` is served
-    /// and reported once. Dropping the future gives up waiting; the load goes on.
+    /// What is cached comes at once, by one lookup. One load serves all who wait for the same Secret. A certificate that
+    /// does not cover `server_name` is served and reported once. Dropping the future gives up waiting, and so does the
+    /// deadline; the load goes on.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
     pub async fn certificate(&self, secret: &SecretRef, server_name: &str) -> Outcome {
-        if let Some(certificate) = self.cached(secret) {
-            return Ok(certificate);
+        if let Some(certificate) = self.shared.cache.get(secret) {
+            return Ok(self.shared.hit(certificate));
         }
         let certificate = match self.shared.join(secret, server_name)? {
             Joined::Cached(certificate) => certificate,

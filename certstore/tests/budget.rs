@@ -71,6 +71,27 @@ async fn evicted_certificates_are_held_only_while_somebody_uses_them() {
     common::eventually("nothing is held", || store.stats().held_bytes == 0).await;
 }
 
+#[tokio::test]
+async fn looking_whether_it_is_cached_makes_no_certificate_worth_keeping() {
+    let source = ScriptedSource::new();
+    let secrets = secrets(&source, 5);
+    let each = weight(&CertStore::builder(source.clone()).build(), &secrets[0]).await;
+    // An eighth is headroom; four of them fit into the rest.
+    let store = CertStore::builder(source.clone()).budget(each * 9 / 2 * 8 / 7).build();
+    let (used, other) = secrets.split_at(4);
+    for _ in 0..4 {
+        for secret in used {
+            store.certificate(secret, NAME).await.unwrap();
+        }
+    }
+    for _ in 0..12 {
+        assert!(store.cached(&other[0]).is_none());
+    }
+    store.certificate(&other[0], NAME).await.unwrap();
+    common::eventually("one had to go", || store.stats().evictions == 1).await;
+    assert!(used.iter().all(|secret| store.cached(secret).is_some()));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_smaller_budget_keeps_what_was_used_last() {
     let source = ScriptedSource::new();

@@ -50,17 +50,6 @@ async fn nothing_is_loaded_before_it_is_asked_for_and_then_it_is_cached() {
     assert_eq!(source.loads(), 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_load_that_takes_too_long_fails_at_the_deadline() {
-    let (source, gate) = (ScriptedSource::new(), Gate::closed());
-    source.script(&web(), Answer::unavailable().behind(&gate));
-    let store = CertStore::builder(source.clone()).load_deadline(Duration::from_secs(3)).build();
-    let began = tokio::time::Instant::now();
-    let error = store.certificate(&web(), "web.shop.test").await.unwrap_err();
-    assert!(matches!(error, CertError::Deadline { .. }), "{error}");
-    assert_eq!(began.elapsed(), Duration::from_secs(3));
-}
-
 #[tokio::test]
 async fn a_missing_secret_is_asked_for_once_until_its_backoff_is_over() {
     let source = ScriptedSource::new();

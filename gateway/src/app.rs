@@ -36,6 +36,9 @@ pub(crate) const EXIT_WITH_PARENT: &str = "POSTERN_EXIT_WITH_PARENT";
 /// Updates that may wait to be applied; more wait in the source, which coalesces them by object.
 const UPDATE_QUEUE: usize = 4;
 
+/// How much of the time for a handshake its certificate may take to load; the rest is for the round trips.
+const LOAD_SHARE: f64 = 0.8;
+
 /// How long the runtime's own tasks may take after the drain.
 const RUNTIME_SHUTDOWN: Duration = Duration::from_secs(1);
 
@@ -169,7 +172,11 @@ impl App {
 }
 
 fn cert_store(config: &Config, secrets: Arc<dyn SecretSource>) -> Arc<CertStore> {
-    CertStore::builder(secrets).budget(config.cert_cache.as_u64()).load_concurrency(config.cert_loads).build()
+    CertStore::builder(secrets)
+        .budget(config.cert_cache.as_u64())
+        .load_concurrency(config.cert_loads)
+        .load_deadline(config.handshake_timeout.mul_f64(LOAD_SHARE))
+        .build()
 }
 
 fn translate_options(config: &Config) -> translate::Options {

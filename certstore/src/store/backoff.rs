@@ -51,12 +51,20 @@ impl Backoffs {
     /// Notes a failure; when there are too many, the one that ends soonest is forgotten.
     pub(super) fn failed(&mut self, secret: &SecretRef, error: CertError, now: Instant) {
         let failures = self.failed.get(secret).map_or(1, |backoff| backoff.failures.saturating_add(1));
-        if failures == 1 && self.failed.len() >= self.limit {
+        self.note(secret, Backoff { failures, until: now + self.schedule.delay(failures), error });
+    }
+
+    /// Notes a failure that is not the Secret's: it is left alone for the first delay, however often that happens.
+    pub(super) fn faltered(&mut self, secret: &SecretRef, error: CertError, now: Instant) {
+        self.note(secret, Backoff { failures: 1, until: now + self.schedule.delay(1), error });
+    }
+
+    fn note(&mut self, secret: &SecretRef, backoff: Backoff) {
+        if self.failed.len() >= self.limit && !self.failed.contains_key(secret) {
             let soonest = self.failed.iter().min_by_key(|(_, backoff)| backoff.until).map(|(secret, _)| secret.clone());
             soonest.map(|soonest| self.failed.remove(&soonest));
         }
-        let until = now + self.schedule.delay(failures);
-        self.failed.insert(secret.clone(), Backoff { failures, until, error });
+        self.failed.insert(secret.clone(), backoff);
     }
 
     pub(super) fn forget(&mut self, secret: &SecretRef) {
@@ -119,6 +127,15 @@ mod tests {
         assert!(backoffs.current(&secret(1), now + Duration::from_millis(700)).is_some());
         assert!(backoffs.current(&secret(1), now + Duration::from_millis(1300)).is_none());
         assert!(backoffs.current(&secret(2), now).is_none());
+    }
+
+    #[test]
+    fn what_falters_is_left_alone_for_the_first_delay_however_often() {
+        let mut backoffs = Backoffs::new(SCHEDULE, 10);
+        let now = Instant::now();
+        (0..20).for_each(|_| backoffs.faltered(&secret(1), error(), now));
+        assert!(backoffs.current(&secret(1), now + Duration::from_millis(700)).is_some());
+        assert!(backoffs.current(&secret(1), now + Duration::from_millis(1300)).is_none());
     }
 
     #[test]

@@ -22,7 +22,9 @@ const LOAD_CONCURRENCY: usize = 16;
 /// Nobody waits for these, and after a mass rotation there are many.
 const RELOAD_CONCURRENCY: usize = 4;
 /// Clients give up a handshake after 10 s or later; this leaves room for the rest of it.
-const LOAD_DEADLINE: Duration = Duration::from_secs(4);
+const LOAD_DEADLINE: Duration = Duration::from_secs(8);
+/// A disk or server that is busy answers after seconds; after this, it hangs.
+const LOAD_LIMIT: Duration = Duration::from_secs(30);
 /// Handshakes waiting; each holds a connection's buffers.
 const WAITING: usize = 4096;
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
@@ -34,6 +36,7 @@ const REFUSALS: usize = 4096;
 pub(super) struct Limits {
     pub(super) reload_concurrency: usize,
     pub(super) load_deadline: Duration,
+    pub(super) load_limit: Duration,
     pub(super) waiting: usize,
     pub(super) backoff: Schedule,
     pub(super) refusals: usize,
@@ -54,6 +57,7 @@ impl Builder {
         let limits = Limits {
             reload_concurrency: RELOAD_CONCURRENCY,
             load_deadline: LOAD_DEADLINE,
+            load_limit: LOAD_LIMIT,
             waiting: WAITING,
             backoff: Schedule { first: BACKOFF_FIRST, most: BACKOFF_MOST },
             refusals: REFUSALS,
@@ -79,10 +83,16 @@ impl Builder {
         self
     }
 
-    /// The longest that a handshake waits, for its turn and for the source; 4 s by default. Keep it below the
-    /// handshake's own deadline.
+    /// The longest that a handshake waits, for its turn and for the source; 8 s by default. Keep it below the
+    /// handshake's own deadline. The load goes on, for the handshakes that follow.
     pub fn load_deadline(mut self, deadline: Duration) -> Self {
         self.limits.load_deadline = deadline;
+        self
+    }
+
+    /// The longest that a load takes once it has its turn, whether or not anybody waits for it; 30 s by default.
+    pub fn load_limit(mut self, limit: Duration) -> Self {
+        self.limits.load_limit = limit;
         self
     }
 

@@ -103,11 +103,17 @@ impl Shared {
         Self::refuse(desk, old.secret(), error, is_stale);
     }
 
-    /// Not to be tried again for a while, unless a change was reported since it was read.
+    /// Not to be tried again for a while, unless a change was reported since it was read. What says nothing about the
+    /// Secret is not held against it: a load that took too long not at all, a source that cannot tell for a moment.
     fn refuse(desk: &mut Desk, secret: &SecretRef, error: &CertError, is_stale: bool) {
         Metrics::reject(error);
         warn!(%secret, error = report(error), "refused secret");
-        if !is_stale {
+        if is_stale || matches!(error, CertError::Deadline { .. }) {
+            return;
+        }
+        if error.is_passing() {
+            desk.refusals.faltered(secret, error.clone(), Instant::now());
+        } else {
             desk.refusals.failed(secret, error.clone(), Instant::now());
         }
     }

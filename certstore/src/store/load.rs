@@ -8,14 +8,16 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
+use super::builder::Limits;
 use super::desk::Desk;
 use super::flights::Purpose;
 use super::{Outcome, Shared};
 use crate::certificate::Certificate;
 use crate::error::CertError;
 use crate::inspect;
-use crate::metrics::{LoadOutcome, Metrics};
+use crate::metrics::Metrics;
 use crate::secret::{SecretData, SecretRef};
+use crate::source::SourceError;
 use crate::warning::Warning;
 
 /// A Secret that changes while it is read is read again, so often. After that what was read is taken, and the Secret
@@ -68,34 +70,20 @@ impl Shared {
             }
         }
     }
-
-    /// No turn before the deadline: says nothing about the Secret, so nothing is remembered.
-    fn give_up(&self, ticket: &Ticket) {
-        let after = self.limits.load_deadline;
-        let error = CertError::Deadline { secret: ticket.secret.clone(), after };
-        self.metrics.load(LoadOutcome::Failed).increment();
-        Metrics::reject(&error);
-        if let Some(flight) = self.desk().flights.close(&ticket.secret, ticket.id) {
-            flight.deliver(Err(error));
-        }
-    }
 }
 
 /// The task of one flight.
 async fn run(shared: Arc<Shared>, secret: SecretRef, id: u64, asked_for: Box<str>, purpose: Purpose) {
     let ticket = Ticket { shared: Arc::clone(&shared), secret, id };
-    let deadline = Instant::now() + shared.limits.load_deadline;
     // Reloads are limited by their number, so that they neither wait for handshakes nor delay them.
     let _permit = match purpose {
         Purpose::Reload => None,
-        Purpose::Miss => match timeout_at(deadline, shared.load_permits.acquire()).await {
-            Ok(permit) => permit.ok(),
-            Err(_) => return shared.give_up(&ticket),
-        },
+        Purpose::Miss => shared.load_permits.acquire().await.ok(),
     };
+    let began = Instant::now();
     for round in 1..=MAX_ROUNDS {
         let Some(seen) = shared.begin(&ticket) else { return };
-        let result = shared.read(&ticket.secret, &asked_for, deadline).await;
+        let result = shared.read(&ticket.secret, &asked_for, began).await;
         if shared.land(&ticket, seen, round == MAX_ROUNDS, result) {
             break;
         }
@@ -104,18 +92,29 @@ async fn run(shared: Arc<Shared>, secret: SecretRef, id: u64, asked_for: Box<str
 }
 
 impl Shared {
-    /// Asks the source and checks what it delivers.
-    async fn read(&self, secret: &SecretRef, asked_for: &str, deadline: Instant) -> Outcome {
+    /// Asks the source and checks what it delivers. The load began, perhaps with an earlier round, at `began`.
+    async fn read(&self, secret: &SecretRef, asked_for: &str, began: Instant) -> Outcome {
         let _in_flight = InFlight::enter(&self.metrics);
-        let began = Instant::now();
-        let delivered = timeout_at(deadline, self.source.load(secret)).await;
-        let result = match delivered {
-            Err(_) => Err(CertError::Deadline { secret: secret.clone(), after: self.limits.load_deadline }),
-            Ok(Err(source)) => Err(CertError::Source { secret: secret.clone(), source: Arc::new(source) }),
-            Ok(Ok(data)) => self.accept(secret, &data, asked_for),
+        let asked = Instant::now();
+        let result = match self.ask(secret, began).await {
+            None => Err(CertError::Deadline { secret: secret.clone(), after: self.limits.load_limit }),
+            Some(Err(source)) => Err(CertError::Source { secret: secret.clone(), source: Arc::new(source) }),
+            Some(Ok(data)) => self.accept(secret, &data, asked_for),
         };
-        self.metrics.load_seconds.record(began.elapsed());
+        self.metrics.load_seconds.record(asked.elapsed());
         result
+    }
+
+    /// What the source delivers; `None` if it takes too long. Handshakes that have given up meanwhile try again, and
+    /// find what comes late.
+    async fn ask(&self, secret: &SecretRef, began: Instant) -> Option<Result<SecretData, SourceError>> {
+        let Limits { load_deadline, load_limit, .. } = self.limits;
+        let mut load = self.source.load(secret);
+        if let Ok(delivered) = timeout_at(began + load_deadline.min(load_limit), &mut load).await {
+            return Some(delivered);
+        }
+        warn!(%secret, seconds = load_deadline.as_secs_f64(), "a secret takes longer to load than handshakes wait");
+        timeout_at(began + load_limit, load).await.ok()
     }
 
     /// Checks what was delivered, and reports what is worth a word.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{Outcome, Shared};
 use crate::certificate::Certificate;
@@ -27,8 +27,15 @@ pub(super) struct Waiter {
 }
 
 impl Waiter {
+    /// Waits for the load, for no longer than a handshake may. A load that is late says nothing about the Secret.
     pub(super) async fn outcome(mut self, secret: &SecretRef) -> Outcome {
-        match self.outcome.wait_for(Option::is_some).await.as_deref() {
+        let after = self.shared.limits.load_deadline;
+        let Ok(outcome) = timeout(after, self.outcome.wait_for(Option::is_some)).await else {
+            let error = CertError::Deadline { secret: secret.clone(), after };
+            Metrics::reject(&error);
+            return Err(error);
+        };
+        match outcome.as_deref() {
             Ok(Some(outcome)) => outcome.clone(),
             // The load's end of the channel is gone without a word.
             Ok(None) | Err(_) => Err(CertError::Abandoned { secret: secret.clone() }),

@@ -43,7 +43,7 @@ pub(super) async fn open(config: &Config, faults: &Faults) -> Result<(Opened, Ar
     match &config.source {
         SourceConfig::Dir(path) => {
             let source = DirSource::open(path, dir::Options::default(), faults.clone())?;
-            let secrets = DirSecrets(source.secrets());
+            let secrets = DirSecrets::new(source.secrets());
             Ok((Opened::Dir(source), Arc::new(secrets)))
         }
         SourceConfig::Kube(kube) => {

@@ -133,9 +133,6 @@ impl Terminator {
     }
 
     async fn key(&self, binding: &Binding) -> Result<Arc<rustls::sign::CertifiedKey>, HandshakeError> {
-        if let Some(certificate) = self.certificates.cached(&binding.secret) {
-            return Ok(Arc::clone(certificate.certified_key()));
-        }
         let server_name = binding.server_name.as_deref().unwrap_or_default();
         match self.certificates.certificate(&binding.secret, server_name).await {
             Ok(certificate) => Ok(Arc::clone(certificate.certified_key())),
