@@ -11,6 +11,9 @@ const PER_CONNECTION: u64 = 2;
 /// Not even a few connections fit below this.
 const MINIMUM: u64 = RESERVED + 32;
 
+/// So many connections serve an ordinary cluster; fewer are worth a warning.
+const AMPLE: usize = 2_000;
+
 /// The process may not open enough files.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -25,16 +28,22 @@ pub(crate) struct TooFewDescriptors {
 pub(super) fn fit(wanted: usize) -> Result<usize, TooFewDescriptors> {
     let limit = raise();
     let connections = connections_within(limit, wanted)?;
-    if connections < wanted {
+    if is_scarce(connections, wanted) {
         tracing::warn!(
             limit,
             connections,
             wanted,
             "too few file descriptors for max-connections: fewer connections will be accepted; raise the limit \
-             (ulimit -n, LimitNOFILE= of systemd, or the container runtime's nofile) or lower max-connections"
+             (ulimit -Hn, LimitNOFILE= of systemd, or the container runtime's nofile) or lower max-connections"
         );
+    } else if connections < wanted {
+        tracing::info!(limit, connections, wanted, "accepting as many connections as there are file descriptors for");
     }
     Ok(connections)
+}
+
+fn is_scarce(connections: usize, wanted: usize) -> bool {
+    connections < wanted.min(AMPLE)
 }
 
 fn raise() -> u64 {
@@ -68,6 +77,15 @@ mod tests {
     fn no_more_connections_are_promised_than_descriptors_allow() {
         assert_eq!(connections_within(1_000_000, 20_000), Ok(20_000));
         assert_eq!(connections_within(1_024, 20_000), Ok(448));
+    }
+
+    #[test]
+    fn only_few_connections_are_worth_a_warning() {
+        for (connections, wanted, scarce) in
+            [(448, 20_000, true), (9_936, 20_000, false), (448, 448, false), (448, 500, true)]
+        {
+            assert_eq!(is_scarce(connections, wanted), scarce, "{connections} of {wanted}");
+        }
     }
 
     #[test]
