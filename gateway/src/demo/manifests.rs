@@ -29,15 +29,15 @@ impl Manifests {
     pub(super) fn write(folder: &Path, services: u32, ca: DemoCa, backends: &[SocketAddr]) -> Result<Self, DemoError> {
         let root = folder.join("manifests");
         let ca_file = folder.join("ca.pem");
-        fs::create_dir_all(root.join("services")).map_err(super::io("make the manifests' directory"))?;
-        fs::create_dir_all(root.join("secrets")).map_err(super::io("make the manifests' directory"))?;
+        for below in ["services", "secrets"] {
+            fs::create_dir_all(root.join(below)).map_err(super::io("make the manifests' directory"))?;
+        }
         fs::write(&ca_file, ca.root_pem()).map_err(super::io("write the CA certificate"))?;
         let ca_pem = ca.root_pem().to_owned();
         let manifests = Self { root, ca_file, ca_pem, services, ca, next_serial: AtomicU64::new(1) };
         for (number, backend) in (0..services).zip(backends.iter().cycle()) {
-            let path = manifests.root.join(format!("services/{}.yaml", name(number)));
-            fs::write(path, service(number, &manifests.host(number), *backend))
-                .map_err(super::io("write a manifest"))?;
+            let text = service(number, &manifests.host(number), *backend);
+            fs::write(manifests.file("services", &name(number)), text).map_err(super::io("write a manifest"))?;
             manifests.renew(number)?;
         }
         Ok(manifests)
@@ -52,9 +52,13 @@ impl Manifests {
     pub(super) fn renew(&self, number: u32) -> Result<u64, DemoError> {
         let serial = self.next_serial.fetch_add(1, Ordering::Relaxed);
         let issued = self.ca.issue(&self.host(number), serial)?;
-        let path = self.root.join(format!("secrets/{}-tls.yaml", name(number)));
+        let path = self.file("secrets", &secret_name(number));
         replace(&path, &secret(number, &issued)).map_err(super::io("write a Secret"))?;
         Ok(serial)
+    }
+
+    fn file(&self, below: &str, object: &str) -> PathBuf {
+        self.root.join(below).join(format!("{object}.yaml"))
     }
 }
 
@@ -69,8 +73,20 @@ fn name(number: u32) -> String {
     format!("shop-{number:05}")
 }
 
+fn secret_name(number: u32) -> String {
+    format!("{}-tls", name(number))
+}
+
 fn service(number: u32, host: &str, backend: SocketAddr) -> String {
-    let name = name(number);
+    let (name, secret) = (name(number), secret_name(number));
+    // What both visibilities have in common.
+    let path = format!(
+        "      - splits:
+        - serviceName: {name}
+          serviceNamespace: demo
+          servicePort: 80
+          percent: 100"
+    );
     format!(
         "apiVersion: networking.internal.knative.dev/v1alpha1
 kind: Ingress
@@ -82,29 +98,21 @@ metadata:
 spec:
   tls:
   - hosts: [{host}]
-    secretName: {name}-tls
+    secretName: {secret}
     secretNamespace: demo
   rules:
   - hosts: [{host}]
     visibility: ExternalIP
     http:
       paths:
-      - splits:
-        - serviceName: {name}
-          serviceNamespace: demo
-          servicePort: 80
-          percent: 100
+{path}
           appendHeaders:
             demo-service: {name}
   - hosts: [{name}.demo, {name}.demo.svc, {name}.demo.svc.cluster.local]
     visibility: ClusterLocal
     http:
       paths:
-      - splits:
-        - serviceName: {name}
-          serviceNamespace: demo
-          servicePort: 80
-          percent: 100
+{path}
 ---
 apiVersion: v1
 kind: Service
@@ -140,9 +148,9 @@ endpoints:
 
 fn secret(number: u32, issued: &Issued) -> String {
     let mut text = format!(
-        "apiVersion: v1\nkind: Secret\nmetadata:\n  name: {}-tls\n  namespace: demo\ntype: kubernetes.io/tls\n\
+        "apiVersion: v1\nkind: Secret\nmetadata:\n  name: {}\n  namespace: demo\ntype: kubernetes.io/tls\n\
          stringData:\n",
-        name(number)
+        secret_name(number)
     );
     for (key, pem) in [("tls.crt", &issued.chain_pem), ("tls.key", &issued.key_pem)] {
         // Writing to a String cannot fail.
