@@ -1,6 +1,7 @@
 //! The log of what clients asked for.
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::kind::Kind;
@@ -12,22 +13,18 @@ const REMEMBERED: usize = 65_536;
 /// A request that came in.
 #[derive(Clone, Debug)]
 pub struct Logged {
-    /// What was done.
-    pub verb: Verb,
-    /// To which kind.
-    pub kind: Kind,
-    /// In which namespace.
-    pub namespace: Option<String>,
-    /// To which object.
-    pub name: Option<String>,
-    /// Whether to its status.
-    pub status: bool,
-    /// In which form the answer was wanted.
-    pub shape: Shape,
-    /// The query's `resourceVersion`.
-    pub resource_version: String,
+    /// What was asked for.
+    pub request: ApiRequest,
     /// Who asked.
     pub user: String,
+}
+
+impl Deref for Logged {
+    type Target = ApiRequest;
+
+    fn deref(&self) -> &ApiRequest {
+        &self.request
+    }
 }
 
 /// What clients asked for, whatever they were answered.
@@ -49,16 +46,7 @@ impl Requests {
         if inner.recent.len() >= REMEMBERED {
             inner.recent.pop_front();
         }
-        inner.recent.push_back(Logged {
-            verb: request.verb,
-            kind: request.kind,
-            namespace: request.namespace.clone(),
-            name: request.name.clone(),
-            status: request.status,
-            shape: request.shape,
-            resource_version: request.query.text("resourceVersion").to_owned(),
-            user: user.to_owned(),
-        });
+        inner.recent.push_back(Logged { request: request.clone(), user: user.to_owned() });
     }
 
     /// How many requests there were with this verb about this kind.
