@@ -67,11 +67,13 @@ pub struct Options {
     cert_cache: String,
     file_limit: Option<u32>,
     patience: Duration,
+    quiet: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { arguments: Vec::new(), cert_cache: "8MiB".to_owned(), file_limit: None, patience: PATIENCE }
+        let cert_cache = "8MiB".to_owned();
+        Self { arguments: Vec::new(), cert_cache, file_limit: None, patience: PATIENCE, quiet: false }
     }
 }
 
@@ -97,6 +99,12 @@ impl Options {
     /// How long it may take to be ready.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// Does not print the end of the log when the gateway is dropped; [`Gateway::explain`] adds it to an error.
+    pub fn quiet(mut self) -> Self {
+        self.quiet = true;
         self
     }
 
@@ -127,6 +135,7 @@ pub struct Gateway {
     pid: Pid,
     log: Log,
     addresses: BTreeMap<String, SocketAddr>,
+    quiet: bool,
 }
 
 impl Gateway {
@@ -137,7 +146,7 @@ impl Gateway {
             gateway.log.find("ready").map(|_| ()).ok_or_else(|| "no `ready` in its log".into())
         })
         .await
-        .map_err(|error| format!("{error}; its log:\n{}", gateway.log.text()))?;
+        .map_err(|error| gateway.explain(error))?;
         gateway.addresses = gateway.log.listening()?;
         Ok(gateway)
     }
@@ -159,7 +168,7 @@ impl Gateway {
         let log = Log::default();
         log.follow(child.stderr.take().ok_or("stderr is not piped")?);
         log.follow(child.stdout.take().ok_or("stdout is not piped")?);
-        Ok(Self { child, pid, log, addresses: BTreeMap::new() })
+        Ok(Self { child, pid, log, addresses: BTreeMap::new(), quiet: options.quiet })
     }
 
     /// The address that a listener is bound to.
@@ -170,6 +179,11 @@ impl Gateway {
     /// What it has logged so far, on either stream.
     pub fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// The error, and the end of the log, which may say why.
+    pub fn explain(&self, error: impl Into<crate::Error>) -> crate::Error {
+        format!("{}\n{}", error.into(), self.log.tail()).into()
     }
 
     /// Memory and CPU time it has used so far.
@@ -185,7 +199,7 @@ impl Gateway {
     /// Waits for its end.
     pub async fn ended(&mut self) -> Result<ExitStatus> {
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
-        Ok(status.map_err(|_| format!("the gateway did not end; its log:\n{}", self.log.text()))??)
+        Ok(status.map_err(|_| "the gateway did not end")??)
     }
 
     /// Its metrics, as its listener for metrics shows them.
@@ -193,5 +207,14 @@ impl Gateway {
         let reply = crate::client::get_plain(self.address("metrics")?, "/metrics").await?;
         ensure(reply.status == 200, || format!("/metrics answered {}", reply.status))?;
         Ok(Metrics::parse(&reply.text()))
+    }
+}
+
+impl Drop for Gateway {
+    /// The end of the log is part of the output of a case that fails; libtest shows it only then.
+    fn drop(&mut self) {
+        if !self.quiet {
+            eprintln!("{}", self.log.tail());
+        }
     }
 }

@@ -9,6 +9,9 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 use crate::Result;
 
+/// How many lines are shown of a log that may say why something failed.
+const TAIL: usize = 200;
+
 /// The lines that a process has printed, shared with the tasks that read them.
 #[derive(Clone, Debug, Default)]
 pub struct Log {
@@ -39,6 +42,13 @@ impl Log {
     /// All lines as one text.
     pub fn text(&self) -> String {
         self.lines().join("\n")
+    }
+
+    /// The last lines, for people, with a heading that says how many there are in all.
+    pub fn tail(&self) -> String {
+        let lines = self.lines();
+        let last = &lines[lines.len().saturating_sub(TAIL)..];
+        format!("the gateway's log, last {} of {} lines:\n{}", last.len(), lines.len(), last.join("\n"))
     }
 
     /// The lines that are JSON objects.
@@ -95,5 +105,13 @@ mod tests {
         let addresses = log.listening().unwrap();
         assert_eq!(addresses["admin"].port(), 1);
         assert_eq!(addresses["metrics"].port(), 2);
+    }
+
+    #[test]
+    fn the_end_of_a_long_log_is_shown_and_its_length() {
+        let lines: Vec<String> = (1..=1_000).map(|number| format!("line {number}")).collect();
+        let tail = Log { lines: Arc::new(Mutex::new(lines)) }.tail();
+        assert!(tail.starts_with("the gateway's log, last 200 of 1000 lines:\nline 801\n"), "{tail}");
+        assert!(tail.ends_with("\nline 1000"), "{tail}");
     }
 }

@@ -195,7 +195,7 @@ async fn a_secret_without_a_key_is_named() -> Result<()> {
 async fn failed_start(manifests: &Path, options: &Options) -> Result<String> {
     let mut gateway = Gateway::spawn(&postern(), manifests, options)?;
     let status = gateway.ended().await?;
-    assert!(!status.success(), "it started: {}", gateway.log().text());
+    assert!(!status.success(), "it started");
     postern_tests::patience::eventually("it says why", async || {
         postern_tests::ensure(!gateway.log().text().is_empty(), || "silence".to_owned())
     })

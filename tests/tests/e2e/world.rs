@@ -151,13 +151,6 @@ impl World {
     }
 }
 
-impl Drop for World {
-    /// The log is part of the output of a case that fails; libtest shows it only then.
-    fn drop(&mut self) {
-        eprintln!("the gateway's log:\n{}", self.gateway.log().text());
-    }
-}
-
 /// The class `edge`, which is Postern's by its controller.
 fn ingress_class() -> Value {
     json!({

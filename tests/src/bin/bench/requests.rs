@@ -34,8 +34,9 @@ pub(crate) async fn measure(repeat: usize) -> Result<Report> {
     let gateway = start(fleet.path(), "8MiB").await?.gateway;
     let call = Call::get(&format!("https://{}/-/bytes/{BODY}", host(0)));
     for _ in 0..repeat {
-        report.sample("HTTP/1.1", "µs", cpu(&gateway, &fleet, call.clone()).await?);
-        report.sample("HTTP/2", "µs", cpu(&gateway, &fleet, call.clone().http2()).await?);
+        let explain = |error| gateway.explain(error);
+        report.sample("HTTP/1.1", "µs", cpu(&gateway, &fleet, call.clone()).await.map_err(explain)?);
+        report.sample("HTTP/2", "µs", cpu(&gateway, &fleet, call.clone().http2()).await.map_err(explain)?);
     }
     Ok(report)
 }

@@ -45,17 +45,21 @@ pub(crate) async fn measure(counts: &[usize], repeat: usize) -> Result<Report> {
             client.handshake(address, Some(&host(number))).await?;
         }
         at_rest(&gateway).await?;
-        for _ in 0..repeat {
-            let mut sample = |name: &str, value| report.sample(format!("{count} services: {name}"), "ms", value);
-            sample("CPU per rotation, certificate cached", 1e3 * cpu(&fleet, &gateway, &cached).await?);
-            if count > cached.end {
-                sample("CPU per rotation, not cached", 1e3 * cpu(&fleet, &gateway, &(cached.end..count)).await?);
+        let measuring = async {
+            for _ in 0..repeat {
+                let mut sample = |name: &str, value| report.sample(format!("{count} services: {name}"), "ms", value);
+                sample("CPU per rotation, certificate cached", 1e3 * cpu(&fleet, &gateway, &cached).await?);
+                if count > cached.end {
+                    sample("CPU per rotation, not cached", 1e3 * cpu(&fleet, &gateway, &(cached.end..count)).await?);
+                }
+                for number in cached.clone().cycle().take(TIMED) {
+                    let took = until_served(&fleet, &client, address, number).await?;
+                    sample("time until served", 1e3 * took.as_secs_f64());
+                }
             }
-            for number in cached.clone().cycle().take(TIMED) {
-                sample("time until served", 1e3 * until_served(&fleet, &client, address, number).await?.as_secs_f64());
-            }
-        }
-        ensure_all_seen(&fleet, &client, address, cached).await?;
+            ensure_all_seen(&fleet, &client, address, cached.clone()).await
+        };
+        measuring.await.map_err(|error| gateway.explain(error))?;
     }
     Ok(report)
 }

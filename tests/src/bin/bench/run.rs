@@ -34,7 +34,7 @@ pub(crate) async fn start_on(cluster: &Cluster, cert_cache: &str) -> Result<Star
 }
 
 async fn start_with(manifests: &Path, cert_cache: &str, more: &[String]) -> Result<Started> {
-    let options = Options::default().cert_cache(cert_cache).patience(START);
+    let options = Options::default().cert_cache(cert_cache).patience(START).quiet();
     let options =
         ["--access-log", "off", "--log-level", "warn,postern=info"].into_iter().fold(options, Options::argument);
     let options = more.iter().fold(options, Options::argument);
