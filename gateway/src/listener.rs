@@ -3,6 +3,7 @@
 mod accept;
 mod admission;
 mod bind;
+mod figures;
 mod proxy_protocol;
 
 use std::fmt;

@@ -2,6 +2,7 @@
 
 mod alert;
 mod config;
+mod figures;
 mod handshake;
 mod outcome;
 mod tickets;

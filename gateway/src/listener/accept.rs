@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use metrics::counter;
 use pingora_proxy::ProxyHttp;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::figures::{AcceptFault, OfListener, Refused};
 use super::proxy_protocol::{self, MAX_HEADER, ProxyHeader};
 use super::{BoundListener, ListenerName, Permit};
 use crate::connection::{Connection, Digests, Downstream, Service, Socket, Transport, Watches};
@@ -54,7 +54,7 @@ where
 {
     let (announce, shutdown) = watch::channel(false);
     let watches = Watches { drain: drain.clone(), shutdown };
-    let mut trouble = Trouble::new(listener.name);
+    let mut trouble = Trouble::new(listener.name, service.admission.figures(listener.name));
     if let Err(error) = set_options(&listener.tcp, policy.keepalive) {
         tracing::warn!(listener = %listener.name, %error, "cannot set TCP options; going on without");
     }
@@ -103,10 +103,11 @@ impl Arrival {
         P: ProxyHttp + Send + Sync + 'static,
         P::CTX: Send + Sync,
     {
-        counter!("postern_listener_accepted_total", "listener" => self.listener.as_str()).increment(1);
+        let figures = service.admission.figures(self.listener);
+        figures.accepted.increment(1);
         let permit = match service.admission.admit(self.listener) {
             Ok(permit) => permit,
-            Err(refusal) => return refused(self.listener, refusal.as_str()),
+            Err(refusal) => return figures.refused(refusal.into()),
         };
         let (service, watches) = (Arc::clone(service), watches.clone());
         tokio::spawn(async move {
@@ -125,11 +126,12 @@ impl Arrival {
         P::CTX: Send + Sync,
     {
         let listener = self.listener;
-        let Ok((socket, client, local)) = self.identify().await else {
+        let figures = service.admission.figures(listener);
+        let Ok((socket, client, local)) = self.identify(figures).await else {
             return;
         };
         if let Err(refusal) = permit.from_source(client.ip()) {
-            return refused(listener, refusal.as_str());
+            return figures.refused(refusal.into());
         }
         let connection = Connection { listener, client, local, tls: None };
         // Boxed: what the handshake needs is freed when it is over, not kept for as long as the connection.
@@ -140,7 +142,7 @@ impl Arrival {
     }
 
     /// Finds out who the client is.
-    async fn identify(mut self) -> io::Result<(Socket, SocketAddr, SocketAddr)> {
+    async fn identify(mut self, figures: &OfListener) -> io::Result<(Socket, SocketAddr, SocketAddr)> {
         let local = self.tcp.local_addr()?;
         if !(self.policy.proxy_protocol && self.listener.may_be_proxied()) {
             return Ok((Socket::new(self.tcp, Bytes::new()), self.peer, local));
@@ -149,11 +151,11 @@ impl Arrival {
         let (header, ahead) = match header {
             Ok(Ok(header)) => header,
             Ok(Err(error)) => {
-                refused(self.listener, "proxy_header");
+                figures.refused(Refused::ProxyHeader);
                 return Err(error);
             }
             Err(_) => {
-                refused(self.listener, "proxy_header_timeout");
+                figures.refused(Refused::ProxyHeaderTimeout);
                 return Err(io::ErrorKind::TimedOut.into());
             }
         };
@@ -213,20 +215,17 @@ fn set_options(tcp: &TcpListener, idle: Duration) -> io::Result<()> {
     Ok(())
 }
 
-fn refused(listener: ListenerName, reason: &'static str) {
-    counter!("postern_listener_refused_total", "listener" => listener.as_str(), "reason" => reason).increment(1);
-}
-
 /// Accepting fails: pause longer each time, say so once in a while, never give up.
 struct Trouble {
     listener: ListenerName,
+    figures: OfListener,
     pause: Duration,
     said: Option<Instant>,
 }
 
 impl Trouble {
-    fn new(listener: ListenerName) -> Self {
-        Self { listener, pause: PAUSES.0, said: None }
+    fn new(listener: ListenerName, figures: &OfListener) -> Self {
+        Self { listener, figures: figures.clone(), pause: PAUSES.0, said: None }
     }
 
     fn over(&mut self) {
@@ -235,8 +234,7 @@ impl Trouble {
 
     async fn pause(&mut self, error: &io::Error) {
         let fault = AcceptFault::of(error);
-        counter!("postern_listener_accept_errors_total", "listener" => self.listener.as_str(), "reason" => fault.as_str())
-            .increment(1);
+        self.figures.failed(fault);
         if fault == AcceptFault::Client {
             return;
         }
@@ -262,17 +260,6 @@ impl Trouble {
     }
 }
 
-/// What stands behind an error of `accept(2)`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum AcceptFault {
-    /// The client was gone before it was accepted; the next one may be fine.
-    Client,
-    /// EMFILE or ENFILE.
-    FileDescriptors,
-    /// No memory, or something unheard of.
-    Other,
-}
-
 impl AcceptFault {
     fn of(error: &io::Error) -> Self {
         use rustix::io::Errno;
@@ -284,19 +271,16 @@ impl AcceptFault {
             _ => Self::Other,
         }
     }
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::FileDescriptors => "file_descriptors",
-            Self::Other => "other",
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::figures::Figures;
     use super::*;
+
+    fn trouble() -> Trouble {
+        Trouble::new(ListenerName::ExternalHttp, Figures::new().of(ListenerName::ExternalHttp))
+    }
 
     #[tokio::test]
     async fn accepted_connections_have_the_options_of_their_listener() {
@@ -313,7 +297,7 @@ mod tests {
     async fn running_out_of_file_descriptors_pauses_longer_each_time_up_to_a_second() {
         let error = io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error());
         assert_eq!(AcceptFault::of(&error), AcceptFault::FileDescriptors);
-        let mut trouble = Trouble::new(ListenerName::ExternalHttp);
+        let mut trouble = trouble();
         let mut pauses = Vec::new();
         for _ in 0..10 {
             let before = Instant::now();
@@ -327,7 +311,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_left_early_costs_no_pause() {
         let before = Instant::now();
-        Trouble::new(ListenerName::ExternalHttp).pause(&io::ErrorKind::ConnectionAborted.into()).await;
+        trouble().pause(&io::ErrorKind::ConnectionAborted.into()).await;
         assert_eq!(before.elapsed(), Duration::ZERO);
     }
 }

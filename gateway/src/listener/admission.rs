@@ -6,10 +6,10 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use foldhash::fast::RandomState;
-use metrics::gauge;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use super::ListenerName;
+use super::figures::{Figures, OfListener, Refused};
 
 /// How many clients are served at once.
 #[derive(Clone, Copy, Debug)]
@@ -42,11 +42,11 @@ pub enum Refusal {
     TooManyFromSource,
 }
 
-impl Refusal {
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::TooMany => "max_connections",
-            Self::TooManyFromSource => "max_connections_per_source",
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::TooMany => Self::MaxConnections,
+            Refusal::TooManyFromSource => Self::MaxConnectionsPerSource,
         }
     }
 }
@@ -58,6 +58,7 @@ pub struct Admission {
     open: watch::Sender<usize>,
     sources: Mutex<HashMap<IpAddr, usize, RandomState>>,
     handshakes: Semaphore,
+    figures: Figures,
 }
 
 impl Admission {
@@ -68,7 +69,13 @@ impl Admission {
             open: watch::Sender::new(0),
             sources: Mutex::default(),
             handshakes: Semaphore::new(limits.max_handshakes.min(Semaphore::MAX_PERMITS)),
+            figures: Figures::new(),
         })
+    }
+
+    /// What is counted of a listener.
+    pub(super) fn figures(&self, listener: ListenerName) -> &OfListener {
+        self.figures.of(listener)
     }
 
     /// How many connections are open.
@@ -92,7 +99,7 @@ impl Admission {
         if !admitted {
             return Err(Refusal::TooMany);
         }
-        gauge!("postern_listener_connections", "listener" => listener.as_str()).increment(1);
+        self.figures(listener).open.increment(1);
         Ok(Permit { admission: Arc::clone(self), listener, source: None })
     }
 
@@ -148,7 +155,7 @@ impl Drop for Permit {
             self.admission.leave(source);
         }
         self.admission.open.send_modify(|open| *open -= 1);
-        gauge!("postern_listener_connections", "listener" => self.listener.as_str()).decrement(1);
+        self.admission.figures(self.listener).open.decrement(1);
     }
 }
 

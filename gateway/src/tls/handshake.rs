@@ -5,14 +5,15 @@ use std::io;
 use std::sync::Arc;
 
 use certstore::{CertStore, SecretRef};
-use metrics::{counter, gauge, histogram};
-use rustls::{HandshakeKind, ProtocolVersion, ServerConfig};
+use rustls::ServerConfig;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 use super::alert::Alert;
 use super::config::{ConfigError, SELECTED, Selected, server_config};
+use super::figures::Figures;
+use super::outcome::Outcome;
 use super::{HandshakeError, Settings};
 use crate::connection::{Socket, TlsFacts};
 use crate::listener::ListenerName;
@@ -24,6 +25,7 @@ pub struct Terminator {
     settings: Settings,
     tables: Tables,
     certificates: Arc<CertStore>,
+    figures: Figures,
 }
 
 /// A session that was agreed on.
@@ -49,7 +51,7 @@ struct Binding {
 impl Terminator {
     /// Looks names up in `tables` and gets certificates from `certificates`.
     pub fn new(settings: Settings, tables: Tables, certificates: Arc<CertStore>) -> Result<Self, ConfigError> {
-        Ok(Self { config: server_config(&settings)?, settings, tables, certificates })
+        Ok(Self { config: server_config(&settings)?, settings, tables, certificates, figures: Figures::new() })
     }
 
     /// Shakes hands on `socket`, which `listener` accepted; on refusal, says so to the client and closes.
@@ -66,15 +68,15 @@ impl Terminator {
         let began = Instant::now();
         let deadline = began + self.settings.handshake_timeout;
         let shake = async {
-            let _turn = take_turn(turn).await;
-            let _in_flight = InFlight::new();
+            let _turn = self.take_turn(turn).await;
+            let _in_flight = self.figures.begin();
             self.shake_hands(socket, listener).await
         };
         let result = match first_byte {
             Ok(Ok(true)) => timeout_at(deadline, shake).await.unwrap_or(Err(HandshakeError::TimedOut)),
             Ok(Ok(false) | Err(_)) | Err(_) => Err(HandshakeError::NoHello),
         };
-        report(began, listener, &result);
+        self.report(began, listener, &result);
         result
     }
 
@@ -103,7 +105,7 @@ impl Terminator {
         });
         let mut stream = Box::new(session.await.map_err(HandshakeError::Failed)?);
         stream.get_mut().0.set_read_budget(None);
-        Ok(established(stream, binding))
+        Ok(self.established(stream, binding))
     }
 
     async fn hello(&self, socket: Socket) -> Result<StartHandshake<Socket>, HandshakeError> {
@@ -139,68 +141,37 @@ impl Terminator {
             Err(source) => Err(HandshakeError::Certificate { secret: binding.secret.clone(), source }),
         }
     }
-}
 
-/// Counts and logs how a handshake ended.
-fn report(began: Instant, listener: ListenerName, result: &Result<Established, HandshakeError>) {
-    let outcome = result.as_ref().map_or_else(HandshakeError::as_str, |_| "ok");
-    counter!("postern_tls_handshakes_total", "outcome" => outcome).increment(1);
-    histogram!("postern_tls_handshake_seconds", "outcome" => outcome).record(began.elapsed());
-    if let Err(error) = result {
-        // certstore says at a higher level, and once, what is wrong with a certificate.
-        tracing::debug!(%listener, error = error as &dyn std::error::Error, "refused a TLS handshake");
+    /// Counts and logs how a handshake ended.
+    fn report(&self, began: Instant, listener: ListenerName, result: &Result<Established, HandshakeError>) {
+        let outcome = result.as_ref().map_or_else(HandshakeError::outcome, |_| Outcome::Ok);
+        self.figures.ended(outcome, began.elapsed());
+        if let Err(error) = result {
+            // certstore says at a higher level, and once, what is wrong with a certificate.
+            tracing::debug!(%listener, error = error as &dyn std::error::Error, "refused a TLS handshake");
+        }
     }
-}
 
-/// Waits for `turn`, and counts if that takes more than a moment.
-async fn take_turn<T>(turn: impl Future<Output = T>) -> T {
-    tokio::pin!(turn);
-    tokio::select! {
-        biased;
-        turn = turn.as_mut() => return turn,
-        () = std::future::ready(()) => {}
+    /// Waits for `turn`, and counts if that takes more than a moment.
+    async fn take_turn<T>(&self, turn: impl Future<Output = T>) -> T {
+        tokio::pin!(turn);
+        tokio::select! {
+            biased;
+            turn = turn.as_mut() => return turn,
+            () = std::future::ready(()) => {}
+        }
+        self.figures.delayed();
+        turn.await
     }
-    counter!("postern_tls_handshakes_delayed_total").increment(1);
-    turn.await
-}
 
-fn established(stream: Box<TlsStream<Socket>>, binding: Binding) -> Established {
-    let session = stream.get_ref().1;
-    let protocol_version = session.protocol_version().map_or("unknown", version_name);
-    let kind = match session.handshake_kind() {
-        Some(HandshakeKind::Resumed) => "resumed",
-        Some(HandshakeKind::FullWithHelloRetryRequest) => "full_with_retry",
-        _ => "full",
-    };
-    counter!("postern_tls_sessions_total", "version" => protocol_version, "kind" => kind).increment(1);
-    let cipher = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
-    let http2 = session.alpn_protocol() == Some(b"h2");
-    let secret = (!binding.is_default).then_some(binding.secret);
-    let facts = TlsFacts { server_name: binding.server_name, secret, protocol_version };
-    Established { stream, facts, cipher, http2 }
-}
-
-const fn version_name(version: ProtocolVersion) -> &'static str {
-    match version {
-        ProtocolVersion::TLSv1_2 => "TLSv1_2",
-        ProtocolVersion::TLSv1_3 => "TLSv1_3",
-        _ => "unknown",
-    }
-}
-
-/// Counts a handshake as under way until dropped.
-struct InFlight;
-
-impl InFlight {
-    fn new() -> Self {
-        gauge!("postern_tls_handshakes_in_flight").increment(1);
-        Self
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        gauge!("postern_tls_handshakes_in_flight").decrement(1);
+    fn established(&self, stream: Box<TlsStream<Socket>>, binding: Binding) -> Established {
+        let session = stream.get_ref().1;
+        let protocol_version = self.figures.established(session.protocol_version(), session.handshake_kind());
+        let cipher = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+        let http2 = session.alpn_protocol() == Some(b"h2");
+        let secret = (!binding.is_default).then_some(binding.secret);
+        let facts = TlsFacts { server_name: binding.server_name, secret, protocol_version };
+        Established { stream, facts, cipher, http2 }
     }
 }
 

@@ -42,18 +42,60 @@ pub enum HandshakeError {
     Failed(#[source] io::Error),
 }
 
-impl HandshakeError {
+/// How a handshake ended, without what it was about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Ok,
+    NoHello,
+    TooLarge,
+    TimedOut,
+    BadHello,
+    NoServerName,
+    UnknownServerName,
+    Certificate,
+    Failed,
+}
+
+impl Outcome {
+    pub(super) const ALL: [Self; 9] = [
+        Self::Ok,
+        Self::NoHello,
+        Self::TooLarge,
+        Self::TimedOut,
+        Self::BadHello,
+        Self::NoServerName,
+        Self::UnknownServerName,
+        Self::Certificate,
+        Self::Failed,
+    ];
+
     /// The `outcome` label.
-    pub(super) const fn as_str(&self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
+            Self::Ok => "ok",
             Self::NoHello => "no_hello",
             Self::TooLarge => "too_large",
             Self::TimedOut => "timed_out",
-            Self::BadHello(_) => "bad_hello",
+            Self::BadHello => "bad_hello",
             Self::NoServerName => "no_server_name",
-            Self::UnknownServerName { .. } => "unknown_server_name",
-            Self::Certificate { .. } => "certificate",
-            Self::Failed(_) => "failed",
+            Self::UnknownServerName => "unknown_server_name",
+            Self::Certificate => "certificate",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl HandshakeError {
+    pub(super) const fn outcome(&self) -> Outcome {
+        match self {
+            Self::NoHello => Outcome::NoHello,
+            Self::TooLarge => Outcome::TooLarge,
+            Self::TimedOut => Outcome::TimedOut,
+            Self::BadHello(_) => Outcome::BadHello,
+            Self::NoServerName => Outcome::NoServerName,
+            Self::UnknownServerName { .. } => Outcome::UnknownServerName,
+            Self::Certificate { .. } => Outcome::Certificate,
+            Self::Failed(_) => Outcome::Failed,
         }
     }
 }
