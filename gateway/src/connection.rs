@@ -4,6 +4,8 @@ mod digests;
 mod header_phase;
 mod http1;
 mod http2;
+mod pipelined;
+mod request_head;
 mod reset_flood;
 mod service;
 mod settings;
@@ -24,7 +26,7 @@ use crate::listener::ListenerName;
 pub(crate) use digests::Digests;
 pub(crate) use service::Watches;
 pub use service::{Service, http_service};
-pub use settings::{Http2Settings, Settings};
+pub use settings::{HEADER_LIMIT, Http2Settings, Settings};
 pub use socket::Socket;
 pub(crate) use stream::{Downstream, Transport};
 
@@ -89,7 +91,7 @@ pub(crate) enum Closed {
 }
 
 impl Closed {
-    const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::IdleTimeout => "idle_timeout",
             Self::HeaderTimeout => "header_timeout",
@@ -102,6 +104,7 @@ impl Closed {
         }
     }
 
+    /// Counts the end of a connection.
     pub(crate) fn count(self) {
         counter!("postern_connection_closed_total", "reason" => self.as_str()).increment(1);
     }

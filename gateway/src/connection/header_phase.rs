@@ -14,6 +14,9 @@ use async_trait::async_trait;
 use pingora_core::modules::http::{HttpModule, HttpModuleBuilder, Module};
 use tokio::time::{Instant, Sleep};
 
+use super::Closed;
+use super::request_head::RequestHead;
+
 tokio::task_local! {
     /// The gate of the connection whose request this task serves; not set for HTTP/2 streams.
     pub(super) static GATE: HeaderGate;
@@ -58,8 +61,10 @@ impl HttpModule for HeaderIsRead {
 /// What is wrong with the header so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HeaderFault {
-    /// The request line has more than two spaces. pingora would escape them, and another parser may see another target.
+    /// See [`RequestHead::has_faulty_line`].
     RequestLine,
+    /// More header fields than pingora would read.
+    TooManyFields,
     TooLarge,
     TooSlow,
 }
@@ -69,50 +74,19 @@ impl HeaderFault {
     pub(super) const fn response(self) -> &'static [u8] {
         match self {
             Self::RequestLine => b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
-            Self::TooLarge => {
+            Self::TooManyFields | Self::TooLarge => {
                 b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
             }
             Self::TooSlow => b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
         }
     }
 
-    pub(super) const fn reason(self) -> &'static str {
+    pub(super) const fn reason(self) -> Closed {
         match self {
-            Self::RequestLine => "request_line",
-            Self::TooLarge => "header_too_large",
-            Self::TooSlow => "header_timeout",
+            Self::RequestLine => Closed::RequestLine,
+            Self::TooManyFields | Self::TooLarge => Closed::HeaderTooLarge,
+            Self::TooSlow => Closed::HeaderTimeout,
         }
-    }
-}
-
-/// Spaces in a request line (RFC 9112 §3): after the method and after the target.
-const REQUEST_LINE_SPACES: u32 = 2;
-
-/// Counts the spaces of a request line as it arrives.
-#[derive(Clone, Copy, Debug, Default)]
-struct RequestLine {
-    /// Whether the line is still being read from its beginning.
-    is_open: bool,
-    /// Whether something other than the line breaks that may come first has been read.
-    has_begun: bool,
-    spaces: u32,
-}
-
-impl RequestLine {
-    fn read(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            match byte {
-                _ if !self.is_open => return,
-                b'\n' => self.is_open = !self.has_begun,
-                b'\r' => {}
-                b' ' => self.spaces += 1,
-                _ => self.has_begun = true,
-            }
-        }
-    }
-
-    fn is_faulty(self) -> bool {
-        self.spaces > REQUEST_LINE_SPACES
     }
 }
 
@@ -123,7 +97,7 @@ pub(super) struct HeaderPhase {
     limit: usize,
     timeout: Duration,
     bytes: usize,
-    line: RequestLine,
+    head: RequestHead,
     began: Instant,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -132,17 +106,15 @@ impl HeaderPhase {
     pub(super) fn new(limit: usize, timeout: Duration) -> Self {
         let gate = HeaderGate::default();
         gate.set(true);
-        let line = RequestLine::default();
-        Self { gate, limit, timeout, bytes: 0, line, began: Instant::now(), timer: None }
+        Self { gate, limit, timeout, bytes: 0, head: RequestHead::default(), began: Instant::now(), timer: None }
     }
 
-    /// The header of a request begins with the bytes that are there. If there are none, pingora holds the beginning
-    /// of a pipelined request already, and its request line is not looked at: pingora escapes what is wrong in it.
-    pub(super) fn begin(&mut self, ahead: &[u8]) -> HeaderGate {
+    /// The header of a request begins: with what pingora holds of it already, then with the bytes that are there.
+    pub(super) fn begin(&mut self, held: Option<RequestHead>, ahead: &[u8]) -> HeaderGate {
         self.gate.set(false);
-        self.bytes = ahead.len();
-        self.line = RequestLine { is_open: !ahead.is_empty(), ..RequestLine::default() };
-        self.line.read(ahead);
+        self.bytes = 0;
+        self.head = held.unwrap_or_default();
+        self.received(ahead);
         self.began = Instant::now();
         self.timer = None;
         self.gate.clone()
@@ -156,14 +128,20 @@ impl HeaderPhase {
     /// More bytes have come.
     pub(super) fn received(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len();
-        self.line.read(bytes);
+        self.head.read(bytes);
     }
 
-    /// What is wrong with what has come: looked at before a read, when the header is still not complete, and after it.
-    pub(super) fn check(&self) -> Result<(), HeaderFault> {
-        if self.line.is_faulty() {
+    /// What is wrong with what has come, whatever else may come.
+    pub(super) fn check_form(&self) -> Result<(), HeaderFault> {
+        if self.head.has_faulty_line() {
             return Err(HeaderFault::RequestLine);
         }
+        if self.head.has_too_many_fields() { Err(HeaderFault::TooManyFields) } else { Ok(()) }
+    }
+
+    /// Before a read, when the header is still not complete: whether more may come. (What is complete may have any size that
+    /// the proxy accepts.)
+    pub(super) fn check_size(&self) -> Result<(), HeaderFault> {
         if self.bytes > self.limit { Err(HeaderFault::TooLarge) } else { Ok(()) }
     }
 
@@ -176,36 +154,6 @@ impl HeaderPhase {
         match timer.as_mut().poll(cx) {
             Poll::Ready(()) => Err(HeaderFault::TooSlow),
             Poll::Pending => Ok(()),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn is_faulty(parts: &[&str]) -> bool {
-        let mut header = HeaderPhase::new(100, Duration::from_secs(1));
-        header.begin(parts[0].as_bytes());
-        parts[1..].iter().for_each(|part| header.received(part.as_bytes()));
-        header.check() == Err(HeaderFault::RequestLine)
-    }
-
-    #[tokio::test]
-    async fn a_third_space_in_the_request_line_is_a_fault_wherever_it_arrives() {
-        for parts in
-            [&["GET /a b HTTP/1.1\r\n"][..], &["G", "ET /a", " b HTT", "P/1.1\r\n"], &["\r\nGET  / HTTP/1.1\r\n"]]
-        {
-            assert!(is_faulty(parts), "{parts:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn spaces_after_the_request_line_are_none_of_it() {
-        for parts in
-            [&["GET / HTTP/1.1\r\nA: b c d e\r\n"][..], &["GET / HTTP/1.1\r", "\nA: b c", " d e"], &["", "x y z a b"]]
-        {
-            assert!(!is_faulty(parts), "{parts:?}");
         }
     }
 }

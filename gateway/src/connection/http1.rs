@@ -3,7 +3,6 @@
 //! pingora's own loop waits for a request with the session and its request future allocated; this one waits with the
 //! stream alone.
 
-use std::fmt::{self, Write};
 use std::time::Duration;
 
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp};
@@ -14,7 +13,7 @@ use pingora_proxy::ProxyHttp;
 use super::header_phase::GATE;
 use super::service::{Service, Watches};
 use super::stream::Downstream;
-use super::{Closed, Settings};
+use super::{Closed, Settings, pipelined};
 use crate::drain::Phase;
 
 /// Serves the requests of a connection until it is closed.
@@ -25,12 +24,12 @@ where
 {
     let mut carried: Option<HttpPersistentSettings> = None;
     loop {
-        let read_already = carried.as_ref().is_some_and(holds_bytes);
-        if !read_already && !await_bytes(&mut stream, service.settings.idle_timeout, watches).await {
+        let held = carried.as_ref().and_then(pipelined::head_in);
+        if held.is_none() && !await_bytes(&mut stream, service.settings.idle_timeout, watches).await {
             return;
         }
-        let gate = stream.begin_request();
-        if stream.refuse_request_line().await {
+        let gate = stream.begin_request(held);
+        if stream.refuse_header().await {
             return;
         }
         let session = next_session(stream, carried, &service.settings);
@@ -89,58 +88,4 @@ pub(super) async fn await_bytes(stream: &mut Downstream, patience: Duration, wat
     }
     stream.shutdown().await;
     false
-}
-
-/// Whether bytes of the next request were read with the last one (pipelining) and travel in `settings`.
-///
-/// pingora keeps them in a private field. Its `Debug` output tells; if that ever changes, this says true, and the
-/// connection waits inside pingora, which costs memory but loses nothing.
-fn holds_bytes(settings: &HttpPersistentSettings) -> bool {
-    /// Ends the formatting as soon as it is known.
-    #[derive(Default)]
-    struct Finder {
-        at_field: bool,
-        is_none: bool,
-    }
-    impl Write for Finder {
-        fn write_str(&mut self, text: &str) -> fmt::Result {
-            match text.trim_matches([' ', ':', ',']) {
-                "" => Ok(()),
-                value if self.at_field => {
-                    self.is_none = value == "None";
-                    Err(fmt::Error)
-                }
-                name => {
-                    self.at_field = name == "pipelined_prefix";
-                    Ok(())
-                }
-            }
-        }
-    }
-    let mut finder = Finder::default();
-    let _ = write!(finder, "{settings:?}");
-    !finder.is_none
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::BytesMut;
-
-    use super::*;
-
-    fn settings() -> HttpPersistentSettings {
-        HttpPersistentSettings::for_session(&ServerSession::new_http1(Box::new(std::io::Cursor::new(Vec::new()))))
-    }
-
-    #[test]
-    fn settings_without_pipelined_bytes_are_recognised() {
-        assert!(!holds_bytes(&settings()));
-    }
-
-    #[test]
-    fn pipelined_bytes_are_seen_in_the_settings() {
-        let mut settings = settings();
-        settings.set_pipelined_prefix(BytesMut::from("GET / HTTP/1.1\r\n"));
-        assert!(holds_bytes(&settings));
-    }
 }

@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
+/// The most bytes of a request's header, in HTTP/1.1 and HTTP/2; more is 431. 60 KiB, as Envoy has it.
+pub const HEADER_LIMIT: u32 = 60 * 1024;
+
 /// How long and how much a client may take on an accepted connection.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// From the first byte of an HTTP/1.1 request to the end of its header, and for the start of HTTP/2. 10 s: a header
     /// is one packet or a few; nobody honest takes longer.
     pub header_timeout: Duration,
-    /// The most an HTTP/1.1 header may have before it is refused with 431. 64 KiB, as for HTTP/2.
-    pub header_limit: usize,
+    /// The most of an HTTP/1.1 header that is read while its end has not come. [`HEADER_LIMIT`].
+    pub header_limit: u32,
     /// How long an HTTP/1.1 connection may wait for its next (or first) request. 60 s.
     pub idle_timeout: Duration,
     /// How long a client may take no byte of what it is sent. 60 s.
@@ -29,7 +32,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             header_timeout: Duration::from_secs(10),
-            header_limit: 64 * 1024,
+            header_limit: HEADER_LIMIT,
             idle_timeout: Duration::from_secs(60),
             write_stall_timeout: Duration::from_secs(60),
             max_requests: 10_000,
@@ -45,7 +48,7 @@ impl Default for Settings {
 pub struct Http2Settings {
     /// Streams a client may have open at once. 128: RFC 9113 §6.5.2 advises no less than 100.
     pub max_concurrent_streams: u32,
-    /// The largest header list, decoded. 64 KiB.
+    /// The largest header list, decoded. [`HEADER_LIMIT`].
     pub max_header_list_size: u32,
     /// Bytes a client may send on a stream before they are consumed. 256 KiB.
     pub stream_window: u32,
@@ -63,7 +66,7 @@ impl Default for Http2Settings {
     fn default() -> Self {
         Self {
             max_concurrent_streams: 128,
-            max_header_list_size: 64 * 1024,
+            max_header_list_size: HEADER_LIMIT,
             stream_window: 256 * 1024,
             connection_window: 1024 * 1024,
             max_send_buffer: 64 * 1024,

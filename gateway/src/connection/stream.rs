@@ -19,6 +19,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::digests::Digests;
 use super::header_phase::{HeaderFault, HeaderGate, HeaderPhase};
+use super::request_head::RequestHead;
 use super::reset_flood::{PREFACE, ResetCounter};
 use super::socket::Socket;
 use super::write_buffer::WriteBuffer;
@@ -52,7 +53,7 @@ impl Downstream {
             io,
             ahead: BytesMut::new(),
             out: WriteBuffer::default(),
-            header: HeaderPhase::new(settings.header_limit, settings.header_timeout),
+            header: HeaderPhase::new(settings.header_limit as usize, settings.header_timeout),
             http2: None,
             write_stall: settings.write_stall_timeout,
             stalled: None,
@@ -67,19 +68,17 @@ impl Downstream {
         self.http2 = Some(counter);
     }
 
-    /// A request is about to be read; its header is timed from here.
-    pub(super) fn begin_request(&mut self) -> HeaderGate {
-        self.header.begin(&self.ahead)
+    /// A request is about to be read; its header is timed from here. `held` is what pingora has of it.
+    pub(super) fn begin_request(&mut self, held: Option<RequestHead>) -> HeaderGate {
+        self.header.begin(held, &self.ahead)
     }
 
-    /// Refuses a request whose line is faulty as far as it has come; true if so, and then nothing else may follow.
-    pub(super) async fn refuse_request_line(&mut self) -> bool {
-        let is_faulty = self.header.check() == Err(HeaderFault::RequestLine);
-        if is_faulty {
-            let _ = self.refuse(HeaderFault::RequestLine);
-            self.shutdown().await;
-        }
-        is_faulty
+    /// Refuses a request whose header is faulty as far as it has come; true if so, and then nothing else may follow.
+    pub(super) async fn refuse_header(&mut self) -> bool {
+        let Err(fault) = self.header.check_form() else { return false };
+        let _ = self.refuse(fault);
+        self.shutdown().await;
+        true
     }
 
     /// Whether bytes were read that nobody has consumed.
@@ -142,7 +141,7 @@ impl Downstream {
     }
 
     fn poll_read_header(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if let Err(fault) = self.header.check() {
+        if let Err(fault) = self.header.check_size() {
             return Poll::Ready(Err(self.refuse(fault)));
         }
         let before = buf.filled().len();
@@ -153,10 +152,9 @@ impl Downstream {
             },
             Poll::Ready(result) => {
                 self.header.received(&buf.filled()[before..]);
-                match self.header.check() {
-                    // What is complete by now may have any size that the proxy accepts.
-                    Err(fault @ HeaderFault::RequestLine) => Poll::Ready(Err(self.refuse(fault))),
-                    _ => Poll::Ready(result),
+                match self.header.check_form() {
+                    Err(fault) => Poll::Ready(Err(self.refuse(fault))),
+                    Ok(()) => Poll::Ready(result),
                 }
             }
         }
@@ -164,13 +162,9 @@ impl Downstream {
 
     /// Puts the refusal into the write buffer; pingora closes the connection after an error, which sends it.
     fn refuse(&mut self, fault: HeaderFault) -> io::Error {
-        match fault {
-            HeaderFault::RequestLine => Closed::RequestLine.count(),
-            HeaderFault::TooLarge => Closed::HeaderTooLarge.count(),
-            HeaderFault::TooSlow => Closed::HeaderTimeout.count(),
-        }
+        fault.reason().count();
         self.out.push(fault.response());
-        io::Error::new(io::ErrorKind::TimedOut, fault.reason())
+        io::Error::new(io::ErrorKind::TimedOut, fault.reason().as_str())
     }
 
     /// Passes on the result of a write; one that makes no progress for too long becomes an error.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::connection::HEADER_LIMIT;
 use crate::upstream::choose::Patience;
 use crate::upstream::peer::UpstreamTimeouts;
 
@@ -10,8 +11,8 @@ use crate::upstream::peer::UpstreamTimeouts;
 pub struct Settings {
     /// Peers whose `X-Forwarded-*`, `Forwarded` and `X-Request-Id` are believed. Default: none.
     pub trusted_proxies: Vec<ipnet::IpNet>,
-    /// Most bytes of a request's head; more is 431. Default 60 KiB, as Envoy.
-    pub max_header_bytes: usize,
+    /// Most bytes of a request's head; more is 431. Default [`HEADER_LIMIT`].
+    pub max_header_bytes: u32,
     /// Most header fields of a request; more is 431. Default 100, as Envoy.
     pub max_headers: usize,
     /// Most bytes of a request's body; more is 413. Default: no limit.
@@ -42,7 +43,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             trusted_proxies: Vec::new(),
-            max_header_bytes: 60 * 1024,
+            max_header_bytes: HEADER_LIMIT,
             max_headers: 100,
             max_request_body: None,
             underscore_headers: UnderscoreHeaders::Drop,

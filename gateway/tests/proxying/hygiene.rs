@@ -77,8 +77,42 @@ async fn a_connection_asked_to_close_is_closed() {
 }
 
 #[tokio::test]
-async fn a_space_in_the_target_reaches_no_service() {
+async fn a_space_or_a_control_character_in_the_target_reaches_no_service() {
     let gateway = with_shop(Settings::default()).await;
-    let answer = gateway.exchange("GET /a b HTTP/1.1\r\nHost: shop.test\r\n\r\n").await;
+    for target in ["/a b", "/a\tb", "/a\rb", "/a\x7fb", "/a\0b"] {
+        let answer = gateway.exchange(&format!("GET {target} HTTP/1.1\r\nHost: shop.test\r\n\r\n")).await;
+        assert_eq!(status(&answer), 400, "{target:?}: {answer}");
+        assert!(!answer.contains("backend"), "{target:?}: {answer}");
+    }
+}
+
+/// What is answered to a request behind another one, sent with it or, where the first has a body, with the body.
+async fn second_answer(gateway: &Gateway, second: &str) -> String {
+    let first = "POST / HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 5\r\n\r\nhello";
+    let answers = gateway.exchange(&format!("{first}{second}")).await;
+    let (first, second) = answers.split_once("\n\nhello").unwrap_or_else(|| panic!("not answered: {answers}"));
+    assert_eq!(status(first), 200, "{first}");
+    second.to_owned()
+}
+
+#[tokio::test]
+async fn a_space_in_the_target_of_a_pipelined_request_reaches_no_service() {
+    let gateway = with_shop(Settings::default()).await;
+    let answer = second_answer(&gateway, "GET /a b HTTP/1.1\r\nHost: shop.test\r\n\r\n").await;
     assert_eq!(status(&answer), 400, "{answer}");
+    let answer = second_answer(&gateway, "GET /a HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n").await;
+    assert_eq!(status(&answer), 200, "{answer}");
+}
+
+#[tokio::test]
+async fn more_header_fields_than_the_parser_takes_are_431() {
+    let gateway = with_shop(Settings::default()).await;
+    for fields in [101, 256, 257, 2_000] {
+        let many = "X: y\r\n".repeat(fields);
+        let request = format!("GET / HTTP/1.1\r\nHost: shop.test\r\n{many}\r\n");
+        let answer = gateway.exchange(&request).await;
+        assert_eq!(status(&answer), 431, "{fields}: {answer}");
+        let answer = second_answer(&gateway, &request).await;
+        assert_eq!(status(&answer), 431, "{fields}: {answer}");
+    }
 }
