@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use xds::resource::{Route, UpstreamProtocol};
 
-use crate::rig::{Gateway, echo, forward, prefix, refusing, serve_echo, status};
+use crate::rig::{Figures, Gateway, echo, forward, prefix, refusing, serve_echo, status};
 
 fn impatient() -> Settings {
     let patience = Patience { endpoint_wait: Duration::from_millis(200), max_waiting: 16 };
@@ -49,13 +49,15 @@ async fn endpoints_that_all_refuse_are_503_after_the_wait() {
 
 #[tokio::test]
 async fn an_endpoint_that_comes_back_within_the_wait_answers() {
+    let figures = Figures::default();
+    let _local = figures.record();
     let mut gateway = Gateway::start();
     let address = refusing().await;
     gateway.cluster("ns/a:80", UpstreamProtocol::Http1, &[address]);
     gateway.route("shop.test", "ns/a:80");
     let request = gateway.get("shop.test", "/");
     let restart = async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        figures.until("postern_upstream_connect_failures_total").await;
         tokio::spawn(serve_echo("a", TcpListener::bind(address).await.expect("the port is still free")));
     };
     let (answer, ()) = tokio::join!(request, restart);
@@ -78,6 +80,8 @@ async fn a_service_without_endpoints_is_waited_for_and_then_503() {
 
 #[tokio::test]
 async fn a_request_for_an_empty_service_goes_on_as_soon_as_an_endpoint_appears() {
+    let figures = Figures::default();
+    let _local = figures.record();
     let mut gateway = Gateway::start();
     let backend = echo("a").await;
     gateway.cluster("ns/a:80", UpstreamProtocol::Http1, &[]);
@@ -90,7 +94,7 @@ async fn a_request_for_an_empty_service_goes_on_as_soon_as_an_endpoint_appears()
         stream.read_to_string(&mut answer).await.expect("read");
         answer
     });
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    figures.until("postern_upstream_waiting_requests").await;
     gateway.endpoints("ns/a:80", &[backend]);
     assert_eq!(status(&request.await.expect("ran")), 200);
 }

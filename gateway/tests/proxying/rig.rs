@@ -12,6 +12,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use metrics::LocalRecorderGuard;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use postern::apply::{Applier, SecretEvents};
 use postern::connection::{self, Service, http_service};
 use postern::drain::Phase;
@@ -40,6 +42,34 @@ struct NoSecrets;
 impl SecretEvents for NoSecrets {
     fn secret_changed(&self, _secret: &SecretRef, _version: &str) {}
     fn secret_removed(&self, _secret: &SecretRef) {}
+}
+
+/// The metrics of what is started on this thread while they are recorded.
+pub(crate) struct Figures(PrometheusRecorder);
+
+impl Default for Figures {
+    fn default() -> Self {
+        Self(PrometheusBuilder::new().build_recorder())
+    }
+}
+
+impl Figures {
+    /// Records until the guard is dropped.
+    pub(crate) fn record(&self) -> LocalRecorderGuard<'_> {
+        metrics::set_default_local_recorder(&self.0)
+    }
+
+    /// Waits until a metric without labels is not zero.
+    pub(crate) async fn until(&self, metric: &str) {
+        let counts =
+            |line: &str| line.strip_prefix(metric).is_some_and(|value| value.starts_with(' ') && value != " 0");
+        let counted = async {
+            while !self.0.handle().render().lines().any(counts) {
+                tokio::task::yield_now().await;
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, counted).await.is_ok(), "always zero: {metric}");
+    }
 }
 
 /// A running proxy.
