@@ -22,6 +22,11 @@ pub fn unused() -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, process.max(1), high, low)), BACKEND_PORT)
 }
 
+/// An address on 127.0.0.1, which is what `localhost` stands for; the port was free a moment ago.
+pub fn of_localhost() -> std::io::Result<SocketAddr> {
+    std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

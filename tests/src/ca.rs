@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, SerialNumber,
+    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, RsaKeySize, SerialNumber,
 };
 use rustls::RootCertStore;
 
@@ -71,7 +71,32 @@ impl TestCa {
 
 /// A new ECDSA P-256 key.
 pub fn new_key() -> Result<KeyPair> {
-    Ok(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?)
+    KeyKind::P256.generate()
+}
+
+/// The kinds of keys that certificates have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyKind {
+    /// ECDSA on P-256.
+    P256,
+    /// ECDSA on P-384.
+    P384,
+    /// RSA with 2048 bits.
+    Rsa,
+    /// Ed25519.
+    Ed25519,
+}
+
+impl KeyKind {
+    /// A new key.
+    pub fn generate(self) -> Result<KeyPair> {
+        Ok(match self {
+            Self::P256 => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?,
+            Self::P384 => KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384)?,
+            Self::Rsa => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?,
+            Self::Ed25519 => KeyPair::generate_for(&PKCS_ED25519)?,
+        })
+    }
 }
 
 impl Issued {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tokio::process::{Child, Command};
 
 use crate::patience::{PATIENCE, eventually_within};
@@ -191,6 +191,14 @@ impl Gateway {
         Usage::of(self.pid)
     }
 
+    /// Lets the running process open no more files, until what this yields is dropped.
+    pub fn no_more_files(&self) -> Result<FileLimit> {
+        let few = Rlimit { current: Some(1), maximum: None };
+        let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
+        let before = prlimit(Some(self.pid), Resource::Nofile, Rlimit { maximum, ..few })?;
+        Ok(FileLimit { pid: self.pid, before })
+    }
+
     /// Asks it to end gracefully.
     pub fn terminate(&self) -> Result<()> {
         Ok(kill_process(self.pid, Signal::TERM)?)
@@ -207,6 +215,20 @@ impl Gateway {
         let reply = crate::client::get_plain(self.address("metrics")?, "/metrics").await?;
         ensure(reply.status == 200, || format!("/metrics answered {}", reply.status))?;
         Ok(Metrics::parse(&reply.text()))
+    }
+}
+
+/// A process that can open no more files; as before when dropped.
+#[derive(Debug)]
+pub struct FileLimit {
+    pid: Pid,
+    before: Rlimit,
+}
+
+impl Drop for FileLimit {
+    fn drop(&mut self) {
+        // It fails only if the process has ended.
+        let _ended = prlimit(Some(self.pid), Resource::Nofile, self.before);
     }
 }
 

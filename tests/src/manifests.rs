@@ -14,7 +14,7 @@ mod object;
 
 pub use ingress::Ingress;
 pub use kingress::{KIngress, PathRule, Rule, Split};
-pub use object::{Service, base64, endpoint_slice, secret, secret_of};
+pub use object::{Service, base64, endpoint_slice, external_name, secret, secret_of};
 
 /// A directory of manifests; removed on drop.
 #[derive(Debug)]

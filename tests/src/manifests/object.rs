@@ -88,6 +88,16 @@ impl Service {
     }
 }
 
+/// An ExternalName Service with one port, named `http`.
+pub fn external_name(namespace: &str, name: &str, target: &str, port: u16) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"namespace": namespace, "name": name},
+        "spec": {"type": "ExternalName", "externalName": target, "ports": [{"name": "http", "port": port}]},
+    })
+}
+
 /// An EndpointSlice of a Service: endpoints that share a port, each with its readiness.
 pub fn endpoint_slice(namespace: &str, service: &str, port_name: &str, endpoints: &[(SocketAddr, bool)]) -> Value {
     let port = endpoints.first().map_or(80, |(address, _)| address.port());

@@ -8,6 +8,7 @@ use postern_tests::backend::Backend;
 use postern_tests::gateway::{Gateway, Options};
 use postern_tests::manifests::{KIngress, PathRule, Rule, Service, Split, secret, secret_of, to_yaml};
 use serde_json::json;
+use tokio::net::TcpStream;
 
 use crate::world::{NAMESPACE, Scene, World, postern};
 
@@ -233,6 +234,16 @@ async fn too_few_file_descriptors_says_what_to_raise() -> Result<()> {
     let said = failed_start(Scene::new()?.manifests.path(), &Options::default().file_limit(64)).await?;
     assert!(said.contains("64") && said.contains("ulimit -n"), "{said}");
     Ok(())
+}
+
+#[tokio::test]
+async fn running_out_of_file_descriptors_says_what_to_raise_and_heals() -> Result<()> {
+    let (world, _backend) = world().await?;
+    let limit = world.gateway.no_more_files()?;
+    let waiting = TcpStream::connect(world.gateway.address("external-http")?).await?;
+    world.until_logged(&["external-http", "no file descriptors left", "ulimit -n"]).await?;
+    drop((limit, waiting));
+    world.until_status("https://good.test/", 200).await
 }
 
 #[tokio::test]

@@ -2,11 +2,13 @@
 
 use postern_tests::Result;
 use postern_tests::backend::Backend;
+use postern_tests::ca::KeyKind;
 use postern_tests::client::Call;
 use postern_tests::client::hello::{Answer, UNRECOGNIZED_NAME, greet};
+use postern_tests::manifests::secret;
 use rustls::{AlertDescription, ProtocolVersion};
 
-use crate::world::{Scene, World};
+use crate::world::{NAMESPACE, Scene, World};
 
 /// A gateway for `shop.test` and `*.shop.test`.
 async fn world() -> Result<(World, u64, u64)> {
@@ -80,6 +82,31 @@ async fn tls_12_is_served_as_well() -> Result<()> {
     let (world, exact, _) = world().await?;
     let peer = world.scene.tls.tls12().handshake(world.gateway.address("external-https")?, Some("shop.test")).await?;
     assert_eq!((peer.serial, peer.version), (exact, Some(ProtocolVersion::TLSv1_2)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn keys_of_every_kind_are_served_in_both_versions() -> Result<()> {
+    let scene = Scene::new()?;
+    let backend = Backend::http1("shop").await?;
+    let mut issued = Vec::new();
+    for (kind, name) in
+        [(KeyKind::P384, "p384"), (KeyKind::Rsa, "rsa"), (KeyKind::Ed25519, "ed25519"), (KeyKind::P256, "p256")]
+    {
+        let host = format!("{name}.test");
+        scene.site(&host, &backend)?;
+        let certificate = scene.ca.issue_with_key(&[&host], &kind.generate()?)?;
+        scene.write(&format!("secret-{host}"), &[secret(NAMESPACE, &host, &certificate)])?;
+        issued.push((host, certificate.serial));
+    }
+    let world = scene.open().await?;
+    let address = world.gateway.address("external-https")?;
+    for (host, serial) in issued {
+        for client in [world.scene.tls.clone(), world.scene.tls.tls12()] {
+            assert_eq!(client.handshake(address, Some(&host)).await?.serial, serial, "{host}");
+        }
+        assert_eq!(world.status(&format!("https://{host}/")).await?, 200);
+    }
     Ok(())
 }
 

@@ -7,9 +7,10 @@ use postern_tests::backend::{Backend, Speaks};
 use postern_tests::client::raw::RawConnection;
 use postern_tests::client::{Call, Reply};
 use postern_tests::gateway::Options;
-use postern_tests::manifests::{PathRule, Rule, Service};
+use postern_tests::manifests::{PathRule, Rule, Service, external_name};
 use postern_tests::patience::{PATIENCE, eventually};
 use postern_tests::{Result, ensure};
+use serde_json::Value;
 
 use crate::world::{NAMESPACE, Scene, World};
 
@@ -18,8 +19,13 @@ const OUTAGE: Duration = Duration::from_millis(300);
 
 /// A gateway for `shop.test`, whose Service is given.
 async fn world_of(service: Service) -> Result<World> {
+    world_with(&service.objects()).await
+}
+
+/// A gateway for `shop.test`, with these objects.
+async fn world_with(objects: &[Value]) -> Result<World> {
     let scene = Scene::new()?;
-    scene.write("service", &service.objects())?;
+    scene.write("service", objects)?;
     scene.kingress("shop", |kingress| kingress.rule(Rule::external(&["shop.test"]).path(PathRule::to("shop"))))?;
     // How long is waited for an endpoint that never comes is how long the cases below take.
     scene.open_with(Options::default().argument("--endpoint-wait").argument("2s")).await
@@ -202,4 +208,22 @@ async fn an_expectation_is_answered_before_the_body_is_sent() -> Result<()> {
     connection.send("hello").await?;
     assert_eq!(connection.status().await?, 200);
     Ok(())
+}
+
+#[tokio::test]
+async fn an_external_name_is_resolved_and_followed_when_it_changes() -> Result<()> {
+    let one = Backend::start_at(address::of_localhost()?, "one", Speaks::Http1).await?;
+    let two = Backend::start_at(address::of_localhost()?, "two", Speaks::Http1).await?;
+    let external = |backend: &Backend| external_name(NAMESPACE, "shop", "localhost", backend.address().port());
+    let world = world_with(&[external(&one)]).await?;
+    assert_eq!(world.backend("http://shop.test/").await?, "one");
+    world.scene.write("service", &[external(&two)])?;
+    world.until_backend("http://shop.test/", "two").await
+}
+
+#[tokio::test]
+async fn an_external_name_that_nobody_knows_is_503() -> Result<()> {
+    let world = world_with(&[external_name(NAMESPACE, "shop", "nowhere.invalid", 80)]).await?;
+    assert_eq!(world.status("http://shop.test/").await?, 503);
+    world.until_logged(&["nowhere.invalid"]).await
 }
