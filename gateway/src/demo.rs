@@ -3,6 +3,7 @@
 
 mod backends;
 mod ca;
+mod folder;
 mod gateway;
 mod live;
 mod manifests;
@@ -136,8 +137,7 @@ pub(crate) fn run(matches: &ArgMatches) -> ExitCode {
 /// Returns how many requests failed.
 async fn demonstrate(options: &Options) -> Result<u64, DemoError> {
     // Dropped last, which removes it.
-    let folder =
-        tempfile::Builder::new().prefix("postern-demo-").tempdir().map_err(io("make a temporary directory"))?;
+    let folder = folder::make().map_err(io("make a temporary directory"))?;
     let backends = backends::start().await.map_err(io("start the backends"))?;
     let ca = DemoCa::new()?;
     println!("writing manifests and certificates for {} services ...", options.services);

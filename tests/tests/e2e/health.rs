@@ -3,6 +3,7 @@
 use postern_tests::backend::Backend;
 use postern_tests::client::{Call, get_plain};
 use postern_tests::gateway::Options;
+use postern_tests::patience::eventually;
 use postern_tests::{Result, ensure};
 
 use crate::world::{Scene, World};
@@ -58,6 +59,27 @@ async fn hits_misses_and_entries_are_counted() -> Result<()> {
         .map(|name| metrics.sum(&format!("postern_certstore_{name}")).to_string());
     assert_eq!(counted, ["1", "2", "1", "1"]);
     Ok(())
+}
+
+#[tokio::test]
+async fn connections_handshakes_and_requests_are_counted_and_timed() -> Result<()> {
+    let (world, _backend) = world().await?;
+    assert_eq!(world.status("https://shop.test/").await?, 200);
+    // A request is counted when its answer has been sent.
+    eventually("one of each is counted", async || {
+        let metrics = world.gateway.metrics().await?;
+        let outside = r#"listener="external-https""#;
+        let counted = [
+            ("postern_listener_accepted_total", outside),
+            ("postern_tls_handshakes_total", r#"outcome="ok""#),
+            ("postern_tls_handshake_seconds_count", r#"outcome="ok""#),
+            ("postern_requests_total", outside),
+            ("postern_request_seconds_count", outside),
+        ]
+        .map(|(name, labels)| metrics.sum_where(name, labels).to_string());
+        ensure(counted == ["1"; 5], || format!("{counted:?}"))
+    })
+    .await
 }
 
 #[tokio::test]

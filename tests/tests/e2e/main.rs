@@ -5,6 +5,7 @@
 mod bad_input;
 mod certificates;
 mod check;
+mod demo;
 mod drain;
 mod forwarding;
 mod health;

@@ -5,6 +5,7 @@ use postern_tests::backend::Backend;
 use postern_tests::ca::KeyKind;
 use postern_tests::client::Call;
 use postern_tests::client::hello::{Answer, UNRECOGNIZED_NAME, greet};
+use postern_tests::gateway::Options;
 use postern_tests::manifests::secret;
 use rustls::{AlertDescription, ProtocolVersion};
 
@@ -50,6 +51,21 @@ async fn an_unknown_name_is_refused_without_a_load() -> Result<()> {
 async fn no_name_is_refused_while_no_default_is_configured() -> Result<()> {
     let (world, ..) = world().await?;
     assert_eq!(greet(world.gateway.address("external-https")?, None).await?, UNRECOGNIZED_NAME);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_default_certificate_answers_where_no_other_does() -> Result<()> {
+    let scene = Scene::new()?;
+    let backend = Backend::http1("shop").await?;
+    let own = scene.site("shop.test", &backend)?.serial;
+    let default = scene.certificate("default", &["default.test"])?.serial;
+    let options = Options::default().argument("--default-certificate").argument("shop/default");
+    let world = scene.open_with(options).await?;
+    let address = world.gateway.address("external-https")?;
+    for (name, serial) in [(None, default), (Some(&b"nowhere.test"[..]), default), (Some(b"shop.test"), own)] {
+        assert_eq!(greet(address, name).await?, Answer::Certificate(serial), "{name:?}");
+    }
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use postern_tests::backend::{Backend, Speaks};
 use postern_tests::client::raw::RawConnection;
 use postern_tests::client::{Call, Reply};
 use postern_tests::gateway::Options;
-use postern_tests::manifests::{PathRule, Rule, Service, external_name};
+use postern_tests::manifests::{PathRule, Rule, Service, Split, external_name};
 use postern_tests::patience::{PATIENCE, eventually};
 use postern_tests::{Result, ensure};
 use serde_json::Value;
@@ -26,7 +26,8 @@ async fn world_of(service: Service) -> Result<World> {
 async fn world_with(objects: &[Value]) -> Result<World> {
     let scene = Scene::new()?;
     scene.write("service", objects)?;
-    scene.kingress("shop", |kingress| kingress.rule(Rule::external(&["shop.test"]).path(PathRule::to("shop"))))?;
+    let path = PathRule::prefix("").split(Split::new("shop", 100).port("http"));
+    scene.kingress("shop", |kingress| kingress.rule(Rule::external(&["shop.test"]).path(path)))?;
     // How long is waited for an endpoint that never comes is how long the cases below take.
     scene.open_with(Options::default().argument("--endpoint-wait").argument("2s")).await
 }

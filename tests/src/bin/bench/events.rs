@@ -47,9 +47,11 @@ pub(crate) async fn measure(counts: &[usize], repeat: usize) -> Result<Report> {
                         1e3 * value.as_secs_f64(),
                     );
                 };
-                sample("CPU per event", bench.cpu(change).await?);
+                let cpu = bench.cpu(change).await;
+                sample("CPU per event", cpu.map_err(|error| bench.gateway.explain(error))?);
                 for number in (0..bench.leads_to.len()).cycle().take(TIMED) {
-                    sample("time until seen", bench.until_seen(change, number).await?);
+                    let took = bench.until_seen(change, number).await;
+                    sample("time until seen", took.map_err(|error| bench.gateway.explain(error))?);
                 }
             }
         }
