@@ -2,6 +2,7 @@
 
 mod descriptors;
 mod drain;
+mod follow;
 mod listeners;
 pub(crate) mod secrets;
 mod source;
@@ -14,9 +15,9 @@ use certstore::{CertStore, SecretSource};
 use metrics_exporter_prometheus::{BuildError, PrometheusHandle};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
+use xds::Faults;
 use xds::translate::{self, Translator};
-use xds::{Faults, Update};
 
 use crate::admin::{Admin, AdminServer};
 use crate::apply::Applier;
@@ -28,13 +29,10 @@ use crate::tables::Tables;
 use crate::telemetry;
 use crate::tls::ConfigError;
 
-use source::Opened;
+use follow::{configured, follow};
 
 /// When this variable is set, the process ends when its parent does: for those who run it as a part of themselves.
 pub(crate) const EXIT_WITH_PARENT: &str = "POSTERN_EXIT_WITH_PARENT";
-
-/// Updates that may wait to be applied; more wait in the source, which coalesces them by object.
-const UPDATE_QUEUE: usize = 4;
 
 /// How much of the time for a handshake its certificate may take to load; the rest is for the round trips.
 const LOAD_SHARE: f64 = 0.8;
@@ -149,7 +147,7 @@ impl App {
         let applier = Applier::new(Arc::clone(&tables), Arc::clone(&certs) as Arc<_>);
         let version = applier.applied();
         let translator = Translator::new(translate_options(&config), faults.clone());
-        configured(follow(source, translator, applier, health.clone())).await;
+        configured(follow(source, translator, applier, health.clone()).map_err(AppError::Runtime)?).await;
 
         let (phase, drain) = watch::channel(Phase::Serving);
         let admission = Admission::new(limits);
@@ -187,39 +185,5 @@ fn translate_options(config: &Config) -> translate::Options {
         // A directory shows everything there is; in a cluster, Ingresses of other classes are others' business.
         report_unknown_class: matches!(config.source, SourceConfig::Dir(_)),
         ..translate::Options::default()
-    }
-}
-
-/// Follows the source for as long as the process lives. The receiver turns true when the first complete snapshot is
-/// applied.
-fn follow(source: Opened, translator: Translator, applier: Applier, health: Health) -> watch::Receiver<bool> {
-    let (updates, queue) = mpsc::channel(UPDATE_QUEUE);
-    let (complete, is_complete) = watch::channel(false);
-    let reading = tokio::spawn(xds::discovery::run(source, translator, updates));
-    let applying = tokio::spawn(apply(applier, queue, complete));
-    tokio::spawn(async move {
-        // Neither ends while the process lives, but by a panic. What is applied goes on being served; a failed liveness
-        // probe asks for a restart, which begins with a drain.
-        let _ = tokio::join!(reading, applying);
-        tracing::error!("the configuration is no longer followed; this process needs a restart");
-        health.set_broken("configuration");
-    });
-    is_complete
-}
-
-async fn apply(mut applier: Applier, mut queue: mpsc::Receiver<Update>, complete: watch::Sender<bool>) {
-    while let Some(update) = queue.recv().await {
-        let is_complete = update.complete;
-        applier.apply(update);
-        if is_complete {
-            complete.send_replace(true);
-        }
-    }
-}
-
-/// Waits for the first complete snapshot; for ever if it can't come, which the liveness probe ends.
-async fn configured(mut is_complete: watch::Receiver<bool>) {
-    if is_complete.wait_for(|complete| *complete).await.is_err() {
-        std::future::pending::<()>().await;
     }
 }

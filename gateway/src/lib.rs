@@ -7,6 +7,7 @@
 //! ```
 
 mod admin;
+mod allocator;
 mod app;
 pub mod apply;
 mod check;
@@ -23,8 +24,3 @@ pub mod tables;
 mod telemetry;
 pub mod tls;
 pub mod upstream;
-
-/// jemalloc returns memory to the system after a storm, and as `malloc` it serves the TLS library's C code too, so that
-/// one set of figures covers the process.
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

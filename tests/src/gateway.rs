@@ -142,11 +142,17 @@ impl Gateway {
     /// Starts a gateway on a directory of manifests and waits until it says that it is ready.
     pub async fn start(program: &Program, manifests: &Path, options: &Options) -> Result<Self> {
         let mut gateway = Self::spawn(program, manifests, options)?;
-        eventually_within(options.patience, "the gateway is ready", async || {
-            gateway.log.find("ready").map(|_| ()).ok_or_else(|| "no `ready` in its log".into())
-        })
-        .await
-        .map_err(|error| gateway.explain(error))?;
+        let (child, log) = (&mut gateway.child, &gateway.log);
+        let ready = eventually_within(options.patience, "the gateway is ready", async || {
+            if log.find("ready").is_some() {
+                return Ok(Ok(()));
+            }
+            match child.try_wait()? {
+                Some(status) => Ok(Err(format!("the gateway ended before it was ready: {status}").into())),
+                None => Err("no `ready` in its log".into()),
+            }
+        });
+        ready.await.flatten().map_err(|error| gateway.explain(error))?;
         gateway.addresses = gateway.log.listening()?;
         Ok(gateway)
     }
@@ -188,7 +194,7 @@ impl Gateway {
 
     /// Memory and CPU time it has used so far.
     pub fn usage(&self) -> Result<Usage> {
-        Usage::of(self.pid)
+        Usage::of(self.pid).map_err(|error| self.explain(error))
     }
 
     /// Lets the running process open no more files, until what this yields is dropped.

@@ -9,6 +9,7 @@ use xds::source::dir::{self, DirSource};
 use xds::{Faults, ObjectEvent};
 
 use super::secrets::{ApiSecrets, DirSecrets};
+use crate::allocator;
 use crate::config::{Config, KubeConfig, SourceConfig};
 
 /// Why the source cannot be read.
@@ -42,7 +43,9 @@ impl Source for Opened {
 pub(super) async fn open(config: &Config, faults: &Faults) -> Result<(Opened, Arc<dyn SecretSource>), SourceError> {
     match &config.source {
         SourceConfig::Dir(path) => {
-            let source = DirSource::open(path, dir::Options::default(), faults.clone())?;
+            let mut options = dir::Options::default();
+            options.on_thread_start = allocator::keep_for_long;
+            let source = DirSource::open(path, options, faults.clone())?;
             let secrets = DirSecrets::new(source.secrets());
             Ok((Opened::Dir(source), Arc::new(secrets)))
         }

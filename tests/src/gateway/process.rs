@@ -15,6 +15,8 @@ use crate::Result;
 pub struct Usage {
     /// Resident set size in bytes.
     pub rss: u64,
+    /// The part of it that is of no file: heap and stacks.
+    pub anonymous: u64,
     /// The highest resident set size so far, in bytes.
     pub peak_rss: u64,
     /// User and system time of all threads since the start, ended ones included. The kernel shows it in ticks of 10 ms.
@@ -28,6 +30,7 @@ impl Usage {
     pub(super) fn of(pid: Pid) -> Result<Self> {
         let directory = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
         let read = |file: &str| fs::read_to_string(directory.join(file));
+        let status = read("status")?;
         let mut threads = BTreeMap::new();
         for thread in fs::read_dir(directory.join("task"))? {
             let thread = thread?;
@@ -37,8 +40,9 @@ impl Usage {
             threads.insert(thread.file_name(), on_cpu.trim().parse()?);
         }
         Ok(Self {
-            rss: resident(&read("statm")?)?,
-            peak_rss: peak(&read("status")?)?,
+            rss: size(&status, "VmRSS:")?,
+            anonymous: size(&status, "RssAnon:")?,
+            peak_rss: size(&status, "VmHWM:")?,
             cpu: cpu_time(&read("stat")?)?,
             threads,
         })
@@ -53,14 +57,10 @@ impl Usage {
     }
 }
 
-fn peak(status: &str) -> Result<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("status has no VmHWM")?;
-    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1_024)
-}
-
-fn resident(statm: &str) -> Result<u64> {
-    let pages: u64 = statm.split_whitespace().nth(1).ok_or("statm has no second field")?.parse()?;
-    Ok(pages * rustix::param::page_size() as u64)
+fn size(status: &str, field: &str) -> Result<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix(field));
+    let value = value.ok_or_else(|| format!("status has no {field}"))?;
+    Ok(value.trim().trim_end_matches(" kB").parse::<u64>()? * 1_024)
 }
 
 /// Fields 14 and 15, counted after the command, which may itself contain spaces and brackets.

@@ -50,19 +50,21 @@ use crate::object::ObjectEvent;
 /// Batches that wait for being taken. While they do, changes are coalesced.
 const BATCHES: usize = 2;
 
-/// Limits of what is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a directory is read.
+#[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Options {
     /// Larger files are not read. Default: 64 MiB, some 20,000 objects.
     pub max_file_bytes: u32,
     /// Larger documents are not read. Default: 4 MiB; an object in a cluster has at most 1.5 MiB (etcd's limit).
     pub max_document_bytes: u32,
+    /// What the thread that reads does first. Default: nothing.
+    pub on_thread_start: fn(),
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_file_bytes: 64 << 20, max_document_bytes: 4 << 20 }
+        Self { max_file_bytes: 64 << 20, max_document_bytes: 4 << 20, on_thread_start: || {} }
     }
 }
 
@@ -132,7 +134,10 @@ impl DirSource {
         let waiting = Arc::clone(&pending);
         thread::Builder::new()
             .name("postern-dir".to_owned())
-            .spawn(move || worker.run(&waiting))
+            .spawn(move || {
+                (options.on_thread_start)();
+                worker.run(&waiting);
+            })
             .map_err(|source| OpenError::Thread { path: root.clone(), source })?;
         Ok(Self { batches, pending, secrets, counters })
     }
