@@ -1,6 +1,7 @@
 //! A gateway that runs with the rights of the rendered roles, and asks for no more and no less.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::Path;
 
 use postern_tests::backend::Backend;
@@ -11,7 +12,7 @@ use postern_tests::{Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::rendered::{Rendered, list};
+use crate::rendered::{Rendered, deploy, list};
 
 /// A gateway with the arguments of the Deployment, as its service account, on a cluster with one service.
 struct World {
@@ -185,5 +186,18 @@ async fn probes_and_scrapes_are_answered_where_they_are_sent() -> Result<()> {
     let listener = named.and_then(|named| named["name"].as_str()).ok_or("no such port")?;
     let (status, metrics) = world.page(listener, annotations["prometheus.io/path"].as_str().ok_or("no path")?).await?;
     assert!(status == 200 && metrics.contains("postern_build_info"), "{status}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_metrics_that_the_readme_names_exist() -> Result<()> {
+    let world = World::start(&Rendered::base()?, true).await?;
+    world.ask().await?;
+    let (readme, metrics) = (fs::read_to_string(deploy().join("README.md"))?, world.gateway.metrics().await?);
+    let names: BTreeSet<_> = readme.split('`').filter(|word| word.starts_with("postern_")).collect();
+    assert!(!names.is_empty());
+    for name in names {
+        metrics.require(name)?;
+    }
     Ok(())
 }

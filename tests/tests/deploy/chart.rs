@@ -60,3 +60,12 @@ async fn the_chart_makes_the_objects_of_the_kourier_overlay() -> Result<()> {
     let values = format!("--values={}", deploy().join("helm/postern/values-kourier.yaml").display());
     assert_same("overlays/kourier", &["--namespace=kourier-system", &values]).await
 }
+
+#[tokio::test]
+async fn the_chart_refuses_a_value_that_it_does_not_know() -> Result<()> {
+    if Rendered::chart(&["--set=podLabels.team=edge"]).await?.is_some() {
+        let refused = Rendered::chart(&["--set=podLabel.team=edge"]).await.unwrap_err().to_string();
+        assert!(refused.contains("podLabel"), "{refused}");
+    }
+    Ok(())
+}
