@@ -26,6 +26,7 @@ mod packed;
 pub mod resource;
 pub mod settings;
 pub mod source;
+mod store;
 pub mod translate;
 mod work_queue;
 

@@ -108,6 +108,13 @@ impl ClusterName {
     }
 }
 
+/// Namespace, Service and port of a cluster's name.
+pub(crate) fn cluster_parts(name: &str) -> (&str, &str, &str) {
+    let (service, port) = name.rsplit_once(':').unwrap_or((name, ""));
+    let (namespace, service) = service.split_once('/').unwrap_or(("", service));
+    (namespace, service, port)
+}
+
 /// From where a host may be reached. Internal listeners serve both; external ones only [`Visibility::External`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Visibility {

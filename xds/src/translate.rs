@@ -24,6 +24,7 @@ mod host;
 mod ingress;
 mod kingress;
 mod merge;
+mod namespaces;
 mod objects;
 mod pending;
 mod pool;
@@ -99,7 +100,6 @@ pub struct Translator {
     faults: Faults,
     state: State,
     classes: Classes,
-    texts: Pool<str>,
     addresses: Pool<[SocketAddr]>,
     /// Services with more ready endpoints than are used.
     overfull: HashSet<ObjectRef>,
@@ -117,7 +117,6 @@ impl Translator {
             faults,
             state: State::default(),
             classes: Classes::default(),
-            texts: Pool::default(),
             addresses: Pool::default(),
             overfull: HashSet::default(),
             pending: Pending::default(),
@@ -180,11 +179,6 @@ impl Translator {
         }
         self.faults.set(Finder::Translate, Subject::Object(key.clone()), Vec::new());
     }
-}
-
-/// Slots are counted in 32 bits: four thousand million objects do not fit into memory.
-fn id(slot: usize) -> u32 {
-    u32::try_from(slot).expect("fewer than 2^32 objects are in memory")
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use super::{ClusterName, Forward, HeaderMatch, PathMatch, Route, RouteSet, SetHeader, Split};
-use crate::packed::Reader;
+use super::{ClusterName, Forward, HeaderMatch, PathMatch, Route, RouteSet, SetHeader, Split, cluster_parts};
+use crate::packed::{Reader, put_number};
 
 /// A [`RouteSet`] in one allocation. A clone is a reference count.
 ///
@@ -13,22 +13,28 @@ use crate::packed::Reader;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PackedRouteSet(Arc<[u8]>);
 
-/// Header names that Knative sets on every route; they take one byte.
+/// Texts that take one byte: header names that Knative sets on every route, and parts of the cluster named last, which
+/// the values of these headers are.
 const COMMON: [&str; 3] = ["knative-serving-namespace", "knative-serving-revision", "knative-serving-tag"];
+const NAMESPACE: usize = COMMON.len();
+const SERVICE: usize = NAMESPACE + 1;
+const CLUSTER: usize = SERVICE + 1;
+/// Other texts are so much more than their length, and so many bytes.
+const LENGTHS: usize = CLUSTER + 1;
 
 impl PackedRouteSet {
     /// Packs routes.
     pub fn pack(set: &RouteSet) -> Self {
-        let mut packer = Packer(Vec::with_capacity(128));
-        packer.0.push(u8::from(set.probe_hash.is_some()));
-        packer.0.extend_from_slice(set.probe_hash.as_ref().map_or(&[], |hash| hash.as_slice()));
+        let mut packer = Packer { bytes: Vec::with_capacity(128), cluster: "" };
+        packer.bytes.push(u8::from(set.probe_hash.is_some()));
+        packer.bytes.extend_from_slice(set.probe_hash.as_ref().map_or(&[], |hash| hash.as_slice()));
         packer.all(&set.routes, Packer::route);
-        Self(packer.0.into())
+        Self(packer.bytes.into())
     }
 
     /// The readable form, with texts of its own.
     pub fn unpack(&self) -> RouteSet {
-        Unpacker(Reader(&self.0)).set().unwrap_or_default()
+        Unpacker { bytes: Reader(&self.0), cluster: ClusterName::new("".into()) }.set().unwrap_or_default()
     }
 
     /// Tells one allocation from another: clones have the same.
@@ -43,23 +49,27 @@ impl Default for PackedRouteSet {
     }
 }
 
-struct Packer(Vec<u8>);
+struct Packer<'a> {
+    bytes: Vec<u8>,
+    /// Named last.
+    cluster: &'a str,
+}
 
-impl Packer {
-    fn all<T>(&mut self, items: &[T], one: impl Fn(&mut Self, &T)) {
-        self.number(items.len() as u64);
+impl<'a> Packer<'a> {
+    fn all<T>(&mut self, items: &'a [T], one: impl Fn(&mut Self, &'a T)) {
+        put_number(&mut self.bytes, items.len() as u64);
         for item in items {
             one(self, item);
         }
     }
 
-    fn route(&mut self, route: &Route) {
+    fn route(&mut self, route: &'a Route) {
         let (kind, path) = match &route.path {
             PathMatch::Exact(text) => (0, text),
             PathMatch::StringPrefix(text) => (1, text),
             PathMatch::ElementPrefix(text) => (2, text),
         };
-        self.0.push(kind);
+        self.bytes.push(kind);
         self.text(path);
         self.all(&route.headers, |packer, header| {
             packer.text(&header.name);
@@ -67,12 +77,13 @@ impl Packer {
         });
         self.all(&route.action.splits, |packer, split| {
             packer.text(split.cluster.as_str());
-            packer.number(split.weight.into());
+            packer.cluster = split.cluster.as_str();
+            put_number(&mut packer.bytes, split.weight.into());
             packer.all(&split.set_headers, Self::set_header);
         });
         self.all(&route.action.set_headers, Self::set_header);
         self.optional(route.action.rewrite_host.as_deref());
-        self.0.push(u8::from(route.action.force_http1));
+        self.bytes.push(u8::from(route.action.force_http1));
     }
 
     fn set_header(&mut self, header: &SetHeader) {
@@ -81,44 +92,38 @@ impl Packer {
     }
 
     fn optional(&mut self, text: Option<&str>) {
-        self.0.push(u8::from(text.is_some()));
+        self.bytes.push(u8::from(text.is_some()));
         if let Some(text) = text {
             self.text(text);
         }
     }
 
-    /// A place in [`COMMON`], or a length and so many bytes.
     fn text(&mut self, text: &str) {
-        if let Some(place) = COMMON.iter().position(|common| *common == text) {
-            self.number(place as u64);
-        } else {
-            self.number((COMMON.len() + text.len()) as u64);
-            self.0.extend_from_slice(text.as_bytes());
+        let (namespace, service, _) = cluster_parts(self.cluster);
+        let known = COMMON.into_iter().chain([namespace, service, self.cluster]).position(|known| known == text);
+        put_number(&mut self.bytes, known.unwrap_or(LENGTHS + text.len()) as u64);
+        if known.is_none() {
+            self.bytes.extend_from_slice(text.as_bytes());
         }
-    }
-
-    /// LEB128.
-    fn number(&mut self, mut number: u64) {
-        while number >= 0x80 {
-            self.0.push((number & 0x7f) as u8 | 0x80);
-            number >>= 7;
-        }
-        self.0.push((number & 0x7f) as u8);
     }
 }
 
-struct Unpacker<'a>(Reader<'a>);
+struct Unpacker<'a> {
+    bytes: Reader<'a>,
+    /// Named last.
+    cluster: ClusterName,
+}
 
 impl Unpacker<'_> {
     fn set(mut self) -> Option<RouteSet> {
-        let probe_hash = if self.flag()? { Some(self.0.array()?) } else { None };
+        let probe_hash = if self.flag()? { Some(self.bytes.array()?) } else { None };
         Some(RouteSet { probe_hash, routes: self.all(Self::route)? })
     }
 
     fn all<T>(&mut self, one: impl Fn(&mut Self) -> Option<T>) -> Option<Vec<T>> {
-        let count = usize::try_from(self.number()?).ok()?;
+        let count = usize::try_from(self.bytes.number()?).ok()?;
         // Nothing packs to less than a byte.
-        let mut all = Vec::with_capacity(count.min(self.0.0.len()));
+        let mut all = Vec::with_capacity(count.min(self.bytes.0.len()));
         for _ in 0..count {
             all.push(one(self)?);
         }
@@ -126,7 +131,7 @@ impl Unpacker<'_> {
     }
 
     fn route(&mut self) -> Option<Route> {
-        let kind = self.0.byte()?;
+        let kind = self.bytes.byte()?;
         let path = self.text()?;
         let path = match kind {
             0 => PathMatch::Exact(path),
@@ -134,17 +139,18 @@ impl Unpacker<'_> {
             _ => PathMatch::ElementPrefix(path),
         };
         let headers = self.all(Self::header_match)?;
-        let splits = self.all(|this| {
-            Some(Split {
-                cluster: ClusterName::new(this.text()?),
-                weight: u32::try_from(this.number()?).ok()?,
-                set_headers: this.all(Self::set_header)?,
-            })
-        })?;
+        let splits = self.all(Self::split)?;
         let set_headers = self.all(Self::set_header)?;
         let rewrite_host = if self.flag()? { Some(self.text()?) } else { None };
         let action = Forward { splits, set_headers, rewrite_host, force_http1: self.flag()? };
         Some(Route { path, headers, action })
+    }
+
+    fn split(&mut self) -> Option<Split> {
+        let cluster = ClusterName::new(self.text()?);
+        self.cluster = cluster.clone();
+        let weight = u32::try_from(self.bytes.number()?).ok()?;
+        Some(Split { cluster, weight, set_headers: self.all(Self::set_header)? })
     }
 
     fn header_match(&mut self) -> Option<HeaderMatch> {
@@ -158,28 +164,19 @@ impl Unpacker<'_> {
     }
 
     fn text(&mut self) -> Option<Arc<str>> {
-        let number = usize::try_from(self.number()?).ok()?;
-        if let Some(common) = COMMON.get(number) {
-            return Some(Arc::from(*common));
-        }
-        let text = self.0.take(number - COMMON.len())?;
-        Some(Arc::from(std::str::from_utf8(text).ok()?))
+        let number = usize::try_from(self.bytes.number()?).ok()?;
+        let (namespace, service, _) = cluster_parts(self.cluster.as_str());
+        Some(match number {
+            NAMESPACE => namespace.into(),
+            SERVICE => service.into(),
+            CLUSTER => Arc::clone(self.cluster.shared()),
+            LENGTHS.. => self.bytes.text_of(number - LENGTHS)?.into(),
+            common => COMMON[common].into(),
+        })
     }
 
     fn flag(&mut self) -> Option<bool> {
-        self.0.byte().map(|byte| byte == 1)
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        let (mut number, mut shift) = (0_u64, 0);
-        loop {
-            let byte = self.0.byte()?;
-            number |= u64::from(byte & 0x7f).checked_shl(shift)?;
-            if byte < 0x80 {
-                return Some(number);
-            }
-            shift += 7;
-        }
+        self.bytes.byte().map(|byte| byte == 1)
     }
 }
 
@@ -188,8 +185,9 @@ mod tests {
     use super::*;
 
     fn random_text(random: &mut fastrand::Rng) -> Arc<str> {
-        if random.u8(..4) == 0 {
-            return random.choice(COMMON).unwrap().into();
+        if random.u8(..3) == 0 {
+            let known = [&COMMON[..], &["", "shop", "hello", "shop/hello:80", "shop/hello:http", ":", "/"]].concat();
+            return random.choice(known).unwrap().into();
         }
         let longest = if random.u8(..10) == 0 { 700 } else { 12 };
         (0..random.usize(..longest)).map(|_| random.char(..)).collect::<String>().into()
@@ -240,5 +238,19 @@ mod tests {
             assert_eq!(packed.unpack(), set);
             assert_eq!(PackedRouteSet::pack(&packed.unpack()), packed);
         }
+    }
+
+    #[test]
+    fn what_the_headers_of_knative_say_again_takes_no_room() {
+        let cluster = ClusterName::new("shop/hello-00001:80".into());
+        let header = |name: &str, value: &str| SetHeader { name: name.into(), value: value.into() };
+        let set_headers = vec![header(COMMON[0], "shop"), header(COMMON[1], "hello-00001")];
+        let splits = vec![Split { cluster, weight: 100, set_headers }];
+        let action = Forward { splits, set_headers: Vec::new(), rewrite_host: None, force_http1: false };
+        let route = Route { path: PathMatch::StringPrefix("/".into()), headers: Vec::new(), action };
+        let set = RouteSet { routes: vec![route], probe_hash: Some([7; 32]) };
+        let packed = PackedRouteSet::pack(&set);
+        assert_eq!(packed.0.len(), 32 + "shop/hello-00001:80".len() + 17);
+        assert_eq!(packed.unpack(), set);
     }
 }

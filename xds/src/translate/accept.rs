@@ -1,17 +1,14 @@
 //! Objects into records, one kind at a time.
 
-use std::sync::Arc;
-
 use hashbrown::HashMap;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use smallvec::SmallVec;
 
 use super::classes;
-use super::draft::{Draft, Drafting, Shared};
-use super::objects::{IngressPart, Record};
+use super::draft::{Draft, Drafting};
+use super::objects::IngressPart;
 use super::problem::Problems;
 use super::service::PackedService;
 use super::slice::{PackedSlice, SERVICE_LABEL};
@@ -22,7 +19,7 @@ use crate::object::{KIngress, ObjectKey, ObjectKind, ObjectRef};
 
 impl Translator {
     pub(super) fn apply_kingress(&mut self, ingress: KIngress) {
-        let key = self.key(ObjectKind::KIngress, &ingress.metadata);
+        let key = key(ObjectKind::KIngress, &ingress.metadata);
         let mut problems = Problems::of(Subject::Object(key.clone()));
         let class = kingress::class(&ingress).map(str::to_owned);
         if class.as_deref() != Some(&*self.options.kingress_class) {
@@ -46,7 +43,7 @@ impl Translator {
     }
 
     pub(super) fn apply_ingress(&mut self, ingress: &Ingress) {
-        let key = self.key(ObjectKind::Ingress, &ingress.metadata);
+        let key = key(ObjectKind::Ingress, &ingress.metadata);
         let mut problems = Problems::of(Subject::Object(key.clone()));
         check_name(&key.object, &mut problems);
         let draft = self.draft(&mut problems, |on| ingress::draft(ingress, &key.object, on));
@@ -74,24 +71,24 @@ impl Translator {
     }
 
     pub(super) fn apply_service(&mut self, service: &Service) {
-        let key = self.key(ObjectKind::Service, &service.metadata);
+        let key = key(ObjectKind::Service, &service.metadata);
         let mut problems = Problems::of(Subject::Object(key.clone()));
         check_name(&key.object, &mut problems);
-        if let Some(service) = PackedService::read(service, &mut problems) {
-            self.state.backends.apply_service(&key.object, service, &mut self.pending);
+        if let Some(service) = PackedService::pack(service, &mut problems) {
+            self.state.backends.apply_service(&key.object, PackedService(&service), &mut self.pending);
         }
         self.tell(Finder::Translate, &key, problems.into_faults());
     }
 
     pub(super) fn apply_slice(&mut self, slice: &EndpointSlice) {
-        let key = self.key(ObjectKind::EndpointSlice, &slice.metadata);
+        let key = key(ObjectKind::EndpointSlice, &slice.metadata);
         let mut problems = Problems::of(Subject::Object(key.clone()));
         let service = slice.metadata.labels.as_ref().and_then(|labels| labels.get(SERVICE_LABEL));
         if let Some(service) = service.filter(|service| !service.is_empty()) {
             check_name(&key.object, &mut problems);
-            check_name(&ObjectRef::new(Arc::clone(&key.object.namespace), service.as_str()), &mut problems);
-            if let Some(slice) = PackedSlice::read(&key.object.name, service, slice, &mut problems) {
-                self.state.backends.apply_slice(&key.object, service, slice, &mut self.pending);
+            check_name(&ObjectRef { name: service.as_str().into(), ..key.object.clone() }, &mut problems);
+            if let Some(slice) = PackedSlice::pack(&key.object.name, service, slice, &mut problems) {
+                self.state.backends.apply_slice(&key.object, service, PackedSlice(&slice), &mut self.pending);
             }
         } else {
             let message = "without this label it belongs to no Service, so it is not used";
@@ -107,8 +104,8 @@ impl Translator {
         let limit = self.options.limits.routes_per_host;
         let heirs = self.state.younger_rivals(id);
         self.state.set_effect(id, false, limit, &mut self.pending);
-        self.replace_claims(id, SmallVec::new(), Box::default());
-        if let Some(part) = self.state.objects.get(id).and_then(|record| record.ingress.as_ref()) {
+        self.replace_claims(id, self.state.objects.pack(id, i64::MAX, Vec::new(), &[]), &[]);
+        if let Some(part) = self.state.objects.part(id) {
             self.classes.leave(part.class.as_ref(), id);
         }
         self.state.objects.remove(id);
@@ -120,19 +117,8 @@ impl Translator {
         self.faults.set(finder, Subject::Object(key.clone()), faults);
     }
 
-    fn key(&mut self, kind: ObjectKind, metadata: &ObjectMeta) -> ObjectKey {
-        let namespace = self.texts.share(metadata.namespace.as_deref().unwrap_or_default());
-        ObjectKey { kind, object: ObjectRef::new(namespace, metadata.name.as_deref().unwrap_or_default()) }
-    }
-
-    fn draft(&mut self, problems: &mut Problems, draft: impl FnOnce(&mut Drafting<'_>) -> Draft) -> Draft {
-        let shared = Shared {
-            texts: &mut self.texts,
-            objects: &self.state.objects,
-            secrets: &self.state.secrets,
-            bound: HashMap::new(),
-        };
-        draft(&mut Drafting { options: &self.options, shared, problems })
+    fn draft(&self, problems: &mut Problems, draft: impl FnOnce(&mut Drafting<'_>) -> Draft) -> Draft {
+        draft(&mut Drafting { options: &self.options, problems, bound: HashMap::new() })
     }
 
     /// The record of an object, made if need be.
@@ -141,21 +127,17 @@ impl Translator {
             return id;
         }
         let is_kingress = ingress.is_none();
-        let id = self.state.objects.insert(Record {
-            namespace: Arc::clone(&key.object.namespace),
-            name: Box::from(&*key.object.name),
-            created: i64::MAX,
-            routes: SmallVec::new(),
-            claims: Box::default(),
-            ingress: ingress.map(Box::new),
-            in_effect: false,
-            reported: false,
-        });
+        let id = self.state.objects.insert(&key.object, ingress);
         if !is_kingress {
             self.classes.join(None, id);
         }
         id
     }
+}
+
+fn key(kind: ObjectKind, metadata: &ObjectMeta) -> ObjectKey {
+    let [namespace, name] = [&metadata.namespace, &metadata.name].map(|text| text.as_deref().unwrap_or_default());
+    ObjectKey { kind, object: ObjectRef::new(namespace, name) }
 }
 
 /// Namespace and name become parts of clusters' names, so they must be what Kubernetes allows.

@@ -6,35 +6,45 @@ use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use hashbrown::HashTable;
-use slab::Slab;
-use smallvec::SmallVec;
+use hashbrown::{HashMap, HashTable};
 
 use super::draft::PortRef;
 use super::pending::Pending;
 use super::service::PackedService;
 use super::slice::PackedSlice;
-use super::users::{IngressId, Users};
+use super::users::{Crowds, IngressId, Users};
 use crate::object::ObjectRef;
-use crate::resource::{Cluster, ClusterName, Discovery, UpstreamProtocol};
+use crate::resource::{Cluster, ClusterName, Discovery, UpstreamProtocol, cluster_parts};
+use crate::store::{PackId, Packs, Slots};
+
+mod content;
+
+use content::Content;
+
+type BackendId = u32;
 
 /// Every Service that exists, has slices, or is referred to by a route.
 #[derive(Debug, Default)]
 pub(super) struct Backends {
-    slots: Slab<Backend>,
-    names: HashTable<u32>,
-    slices: HashTable<SlicePlace>,
+    slots: Slots<Backend>,
+    contents: Packs,
+    names: HashTable<BackendId>,
+    /// Of those whose routes name several ports: the clusters of all but one.
+    further: HashMap<BackendId, Vec<Member>>,
+    /// Which backend holds a slice whose name does not say it; see [`Backends::find_slice`].
+    strays: HashMap<ObjectRef, BackendId>,
+    crowds: Crowds,
     hasher: foldhash::fast::RandomState,
 }
 
+/// 24 bytes.
 #[derive(Debug)]
 struct Backend {
-    /// `namespace/service:…`: the text of one of its clusters, if there ever was one. What follows the colon is nothing
-    /// to go by.
+    /// `namespace/service:port`: the cluster of these users. Without users, what follows the colon is nothing to go by.
+    /// Shared with whoever applies Updates.
     name: Arc<str>,
-    service: Option<PackedService>,
-    slices: SmallVec<[PackedSlice; 1]>,
-    clusters: SmallVec<[Member; 1]>,
+    users: Users,
+    content: PackId,
 }
 
 /// A cluster, and who refers to it.
@@ -42,13 +52,6 @@ struct Backend {
 struct Member {
     name: ClusterName,
     users: Users,
-}
-
-/// Which backend holds a slice, found by the hash of the slice's name.
-#[derive(Clone, Copy, Debug)]
-struct SlicePlace {
-    backend: u32,
-    hash: u32,
 }
 
 /// What a cluster is at present: itself and, unless found by DNS, the addresses that are ready.
@@ -66,94 +69,109 @@ pub(super) enum Lack {
 }
 
 impl Backends {
-    /// How many slots and index entries there are.
+    /// How many backends, index entries and what goes with them there are.
     #[cfg(test)]
     pub(super) fn size(&self) -> usize {
-        self.slots.len() + self.names.len() + self.slices.len()
+        let indexes = self.names.len() + self.further.len() + self.strays.len();
+        self.slots.len() + self.contents.len() + self.crowds.len() + indexes
     }
 
     /// The Service is there and is like this.
-    pub(super) fn apply_service(&mut self, object: &ObjectRef, service: PackedService, pending: &mut Pending) {
+    pub(super) fn apply_service(&mut self, object: &ObjectRef, service: PackedService<'_>, pending: &mut Pending) {
         let id = self.slot(&object.namespace, &object.name);
-        if self.slots[id as usize].service.as_ref() != Some(&service) {
-            self.touch(id, pending);
-            self.recheck(id, pending);
-            self.slots[id as usize].service = Some(service);
-        }
+        self.replace_service(id, Some(service), pending);
     }
 
     /// The Service is gone.
     pub(super) fn remove_service(&mut self, object: &ObjectRef, pending: &mut Pending) {
         let Some(id) = self.find(&object.namespace, &object.name) else { return };
-        self.touch(id, pending);
-        self.recheck(id, pending);
-        self.slots[id as usize].service = None;
+        self.replace_service(id, None, pending);
         self.drop_unused(id);
     }
 
-    /// The slice is there, belongs to that Service, and is like this.
-    pub(super) fn apply_slice(&mut self, object: &ObjectRef, service: &str, slice: PackedSlice, pending: &mut Pending) {
-        let id = self.slot(&object.namespace, service);
-        let place = self.find_slice(object);
-        if place.is_some_and(|place| place.backend != id) {
-            self.remove_slice(object, pending);
-        }
-        let backend = &self.slots[id as usize];
-        let known = backend.slices.iter().position(|known| known.is_named(&object.name, service));
-        if known.is_some_and(|known| backend.slices[known] == slice) {
+    fn replace_service(&mut self, id: BackendId, service: Option<PackedService<'_>>, pending: &mut Pending) {
+        let content = self.content(id);
+        if content.service == service {
             return;
         }
+        let content = content.with_service(service);
         self.touch(id, pending);
-        let slices = &mut self.slots[id as usize].slices;
-        if let Some(known) = known {
-            slices[known] = slice;
-        } else {
-            slices.push(slice);
-            let place = SlicePlace { backend: id, hash: self.slice_hash(object) };
-            self.slices.insert_unique(spread(place.hash), place, |place| spread(place.hash));
+        self.members(id).for_each(|(_, users)| pending.recheck(self.crowds.iter(users)));
+        self.set_content(id, &content);
+    }
+
+    /// The slice is there, belongs to that Service, and is like this.
+    pub(super) fn apply_slice(
+        &mut self,
+        object: &ObjectRef,
+        service: &str,
+        slice: PackedSlice<'_>,
+        pending: &mut Pending,
+    ) {
+        if self.find_slice(object).is_some_and(|place| self.find(&object.namespace, service) != Some(place)) {
+            self.remove_slice(object, pending);
+        }
+        let id = self.slot(&object.namespace, service);
+        let content = self.content(id);
+        let known = content.slice(&object.name, service);
+        if known == Some(slice) {
+            return;
+        }
+        let (is_new, content) = (known.is_none(), content.with_slice(known, Some(slice)));
+        self.touch(id, pending);
+        self.set_content(id, &content);
+        if is_new && likely_service(object) != Some(service) {
+            self.strays.insert(object.clone(), id);
         }
     }
 
     /// The slice is gone.
     pub(super) fn remove_slice(&mut self, object: &ObjectRef, pending: &mut Pending) {
-        let Some(SlicePlace { backend: id, hash }) = self.find_slice(object) else { return };
+        let Some(id) = self.find_slice(object) else { return };
         self.touch(id, pending);
-        let backend = &mut self.slots[id as usize];
-        let (_, service) = split(&backend.name);
-        if let Some(at) = backend.slices.iter().position(|slice| slice.is_named(&object.name, service)) {
-            backend.slices.remove(at);
-        }
-        if let Ok(entry) = self.slices.find_entry(spread(hash), |place| place.backend == id && place.hash == hash) {
-            entry.remove();
-        }
+        let content = self.content(id);
+        let content = content.with_slice(content.slice(&object.name, self.service_of(id)), None);
+        self.set_content(id, &content);
+        self.strays.remove(object);
         self.drop_unused(id);
     }
 
     /// An object's routes refer to the cluster from now on.
     pub(super) fn add_user(&mut self, cluster: &ClusterName, user: IngressId, pending: &mut Pending) {
-        let (namespace, service) = split(cluster.as_str());
+        let (namespace, service, _) = cluster_parts(cluster.as_str());
         let id = self.slot(namespace, service);
         pending.touch_cluster(cluster, || self.backing(cluster));
-        let backend = &mut self.slots[id as usize];
-        if let Some(member) = backend.clusters.iter_mut().find(|member| member.name == *cluster) {
-            member.users.insert(user);
+        let is_further = self.further.get(&id).is_some_and(|all| all.iter().any(|member| member.name == *cluster));
+        let Some(backend) = self.slots.get_mut(id) else { return };
+        if backend.users.is_empty() && !is_further {
+            backend.name = Arc::clone(cluster.shared());
+        }
+        if *backend.name == *cluster.as_str() && !is_further {
+            backend.users = self.crowds.insert(backend.users, user);
             return;
         }
-        // One allocation less: the backend goes by the text of its cluster.
-        backend.name = Arc::clone(cluster.shared());
-        backend.clusters.push(Member { name: cluster.clone(), users: Users::One(user) });
+        let further = self.further.entry(id).or_default();
+        match further.iter_mut().find(|member| member.name == *cluster) {
+            Some(member) => member.users = self.crowds.insert(member.users, user),
+            None => further.push(Member { name: cluster.clone(), users: self.crowds.insert(Users::NONE, user) }),
+        }
     }
 
     /// An object's routes no longer refer to the cluster.
     pub(super) fn remove_user(&mut self, cluster: &ClusterName, user: IngressId, pending: &mut Pending) {
-        let (namespace, service) = split(cluster.as_str());
+        let (namespace, service, _) = cluster_parts(cluster.as_str());
         let Some(id) = self.find(namespace, service) else { return };
         pending.touch_cluster(cluster, || self.backing(cluster));
-        let backend = &mut self.slots[id as usize];
-        if let Some(at) = backend.clusters.iter().position(|member| member.name == *cluster) {
-            backend.clusters[at].users.remove(user);
-            if backend.clusters[at].users.is_empty() {
-                backend.clusters.swap_remove(at);
+        let main = self.slots.get_mut(id).filter(|backend| *backend.name == *cluster.as_str());
+        if let Some(backend) = main.filter(|backend| !backend.users.is_empty()) {
+            backend.users = self.crowds.remove(backend.users, user);
+        } else if let Some(further) = self.further.get_mut(&id) {
+            for member in further.iter_mut().filter(|member| member.name == *cluster) {
+                member.users = self.crowds.remove(member.users, user);
+            }
+            further.retain(|member| !member.users.is_empty());
+            if further.is_empty() {
+                self.further.remove(&id);
             }
         }
         self.drop_unused(id);
@@ -161,17 +179,15 @@ impl Backends {
 
     /// The cluster as it is at present.
     pub(super) fn backing(&self, cluster: &ClusterName) -> Option<Backing> {
-        let (namespace, service) = split(cluster.as_str());
-        let backend = &self.slots[self.find(namespace, service)? as usize];
-        backend.clusters.iter().find(|member| member.name == *cluster)?;
-        backend.backing(port_of(cluster.as_str()))
+        let (namespace, service, _) = cluster_parts(cluster.as_str());
+        let id = self.find(namespace, service)?;
+        self.members(id).find(|(name, _)| *name == cluster.as_str())?;
+        self.content(id).backing(port_of(cluster.as_str()))
     }
 
     /// What the cluster would need to be in effect.
     pub(super) fn lack(&self, cluster: &ClusterName) -> Option<Lack> {
-        let (namespace, name) = split(cluster.as_str());
-        let backend = self.find(namespace, name).map(|id| &self.slots[id as usize]);
-        match backend.and_then(|backend| backend.service.as_ref()) {
+        match self.service(cluster) {
             None => Some(Lack::Service),
             Some(service) => service.port(port_of(cluster.as_str())).is_none().then_some(Lack::Port),
         }
@@ -179,82 +195,101 @@ impl Backends {
 
     /// The ports that the Service of a cluster has, for messages.
     pub(super) fn ports_of(&self, cluster: &ClusterName) -> String {
-        let (namespace, name) = split(cluster.as_str());
-        let service = self.find(namespace, name).and_then(|id| self.slots[id as usize].service.as_ref());
-        let named = service.into_iter().flat_map(PackedService::ports).take(10).map(|port| match port.name {
+        let ports = self.service(cluster).into_iter().flat_map(PackedService::ports);
+        let named = ports.take(10).map(|port| match port.name {
             "" => port.number.to_string(),
             name => format!("{} ({name})", port.number),
         });
         named.collect::<Vec<_>>().join(", ")
     }
 
-    fn find(&self, namespace: &str, service: &str) -> Option<u32> {
-        let hash = self.hasher.hash_one((namespace, service));
-        self.names.find(hash, |id| split(&self.slots[*id as usize].name) == (namespace, service)).copied()
+    fn service(&self, cluster: &ClusterName) -> Option<PackedService<'_>> {
+        let (namespace, name, _) = cluster_parts(cluster.as_str());
+        self.content(self.find(namespace, name)?).service
     }
 
-    fn slot(&mut self, namespace: &str, service: &str) -> u32 {
+    fn find(&self, namespace: &str, service: &str) -> Option<BackendId> {
+        let hash = self.hasher.hash_one((namespace, service));
+        let is_it = |id: &BackendId| {
+            self.slots.get(*id).is_some_and(|backend| {
+                let (its_namespace, its_service, _) = cluster_parts(&backend.name);
+                (its_namespace, its_service) == (namespace, service)
+            })
+        };
+        self.names.find(hash, is_it).copied()
+    }
+
+    fn slot(&mut self, namespace: &str, service: &str) -> BackendId {
         if let Some(id) = self.find(namespace, service) {
             return id;
         }
-        let id = super::id(self.slots.insert(Backend {
-            name: format!("{namespace}/{service}:").into(),
-            service: None,
-            slices: SmallVec::new(),
-            clusters: SmallVec::new(),
-        }));
+        let (name, content) = (format!("{namespace}/{service}:").into(), self.contents.insert(&[]));
+        let id = self.slots.insert(Backend { name, users: Users::NONE, content });
         let (slots, hasher) = (&self.slots, &self.hasher);
-        let hash = |id: &u32| hasher.hash_one(split(&slots[*id as usize].name));
-        self.names.insert_unique(hash(&id), id, hash);
+        self.names.insert_unique(name_hash(slots, id, hasher), id, |id| name_hash(slots, *id, hasher));
         id
     }
 
-    fn find_slice(&self, object: &ObjectRef) -> Option<SlicePlace> {
-        let hash = self.slice_hash(object);
-        let is_it = |place: &SlicePlace| {
-            let backend = &self.slots[place.backend as usize];
-            let (namespace, service) = split(&backend.name);
-            place.hash == hash
-                && namespace == &*object.namespace
-                && backend.slices.iter().any(|slice| slice.is_named(&object.name, service))
-        };
-        self.slices.find(spread(hash), is_it).copied()
+    /// The backend that holds a slice. Nearly all slices are called by their Service with a random end, so they need no
+    /// index of their own.
+    fn find_slice(&self, object: &ObjectRef) -> Option<BackendId> {
+        if let Some(service) = likely_service(object)
+            && let Some(id) = self.find(&object.namespace, service)
+            && self.content(id).slice(&object.name, service).is_some()
+        {
+            return Some(id);
+        }
+        self.strays.get(object).copied()
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "half of the hash is enough to find it by")]
-    fn slice_hash(&self, object: &ObjectRef) -> u32 {
-        self.hasher.hash_one(object) as u32
+    /// The clusters of a backend that routes refer to, and who does.
+    fn members(&self, id: BackendId) -> impl Iterator<Item = (&str, Users)> {
+        let first = self.slots.get(id).map(|backend| (&*backend.name, backend.users));
+        let further = self.further.get(&id).into_iter().flatten();
+        let further = further.map(|member| (member.name.as_str(), member.users));
+        first.into_iter().chain(further).filter(|(_, users)| !users.is_empty())
     }
 
-    fn touch(&self, id: u32, pending: &mut Pending) {
-        let backend = &self.slots[id as usize];
-        for member in &backend.clusters {
-            pending.touch_cluster(&member.name, || backend.backing(port_of(member.name.as_str())));
+    fn content(&self, id: BackendId) -> Content<'_> {
+        Content::read(self.slots.get(id).map_or(&[], |backend| self.contents.get(backend.content)))
+    }
+
+    fn set_content(&mut self, id: BackendId, content: &[u8]) {
+        if let Some(backend) = self.slots.get_mut(id) {
+            backend.content = self.contents.replace(backend.content, content);
         }
     }
 
-    fn recheck(&self, id: u32, pending: &mut Pending) {
-        for member in &self.slots[id as usize].clusters {
-            pending.recheck(member.users.iter());
+    fn service_of(&self, id: BackendId) -> &str {
+        self.slots.get(id).map_or("", |backend| cluster_parts(&backend.name).1)
+    }
+
+    fn touch(&self, id: BackendId, pending: &mut Pending) {
+        for (name, _) in self.members(id) {
+            // The text of the first is shared.
+            let shared = self.slots.get(id).map(|backend| &backend.name).filter(|first| &***first == name);
+            let cluster = ClusterName::new(shared.map_or_else(|| name.into(), Arc::clone));
+            pending.touch_cluster(&cluster, || self.content(id).backing(port_of(name)));
         }
     }
 
-    fn drop_unused(&mut self, id: u32) {
-        let backend = &self.slots[id as usize];
-        if backend.service.is_some() || !backend.slices.is_empty() || !backend.clusters.is_empty() {
+    fn drop_unused(&mut self, id: BackendId) {
+        if self.members(id).next().is_some() || !self.content(id).is_empty() {
             return;
         }
-        let hash = self.hasher.hash_one(split(&backend.name));
+        let hash = name_hash(&self.slots, id, &self.hasher);
         if let Ok(entry) = self.names.find_entry(hash, |found| *found == id) {
             entry.remove();
         }
-        self.slots.remove(id as usize);
+        if let Some(gone) = self.slots.remove(id) {
+            self.contents.remove(gone.content);
+        }
     }
 }
 
-impl Backend {
-    fn backing(&self, port: PortRef<'_>) -> Option<Backing> {
-        let service = self.service.as_ref()?;
+impl Content<'_> {
+    fn backing(self, port: PortRef<'_>) -> Option<Backing> {
+        let service = self.service?;
         let port = service.port(port)?;
         let protocol = if port.h2c { UpstreamProtocol::H2c } else { UpstreamProtocol::Http1 };
         if let Some(host) = service.external_name() {
@@ -262,7 +297,7 @@ impl Backend {
             return Some(Backing { cluster: Cluster { protocol, discovery }, addresses: None });
         }
         let mut addresses = Vec::new();
-        for slice in &self.slices {
+        for slice in self.slices() {
             slice.addresses(port.name, &mut addresses);
         }
         addresses.sort_unstable();
@@ -271,19 +306,30 @@ impl Backend {
     }
 }
 
-/// Namespace and Service of a cluster's name.
-pub(super) fn split(cluster: &str) -> (&str, &str) {
-    let service = cluster.rsplit_once(':').map_or(cluster, |(service, _)| service);
-    service.split_once('/').unwrap_or(("", service))
-}
-
 /// The port of a cluster's name.
-pub(super) fn port_of(cluster: &str) -> PortRef<'_> {
-    let port = cluster.rsplit_once(':').map_or("", |(_, port)| port);
+fn port_of(cluster: &str) -> PortRef<'_> {
+    let (.., port) = cluster_parts(cluster);
     PortRef::from_text(port).unwrap_or(PortRef::Name(port))
 }
 
-/// Spreads half a hash over all the bits that the table looks at.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+/// The Service that a slice belongs to by its name.
+fn likely_service(slice: &ObjectRef) -> Option<&str> {
+    slice.name.rsplit_once('-').map(|(service, _)| service)
+}
+
+fn name_hash(slots: &Slots<Backend>, id: BackendId, hasher: &foldhash::fast::RandomState) -> u64 {
+    slots.get(id).map_or(0, |backend| {
+        let (namespace, service, _) = cluster_parts(&backend.name);
+        hasher.hash_one((namespace, service))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backend_takes_24_bytes_besides_its_texts() {
+        assert_eq!(size_of::<Backend>(), 24);
+    }
 }

@@ -1,17 +1,14 @@
 //! What one object would contribute, and what is needed to work it out.
 
 use std::fmt;
-use std::sync::Arc;
 
 use hashbrown::HashMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::Options;
 use super::host;
-use super::objects::Objects;
-use super::pool::Pool;
+use super::objects::MOST_HOSTS;
 use super::problem::Problems;
-use super::secrets::Secrets;
 use crate::object::ObjectRef;
 use crate::resource::PackedRouteSet;
 use crate::resource::{ClusterName, HostPattern, Visibility};
@@ -29,7 +26,7 @@ pub(super) struct Draft {
 /// A host that an object claims, and how it would serve it.
 #[derive(Debug)]
 pub(super) struct DraftHost {
-    pub(super) host: HostPattern,
+    pub(super) host: String,
     /// Place of its routes among those of the object.
     pub(super) routes: usize,
     pub(super) visibility: Visibility,
@@ -39,7 +36,7 @@ pub(super) struct DraftHost {
 /// A server name that an object binds to a Secret.
 #[derive(Debug)]
 pub(super) struct DraftTls {
-    pub(super) sni: HostPattern,
+    pub(super) sni: String,
     pub(super) secret: ObjectRef,
     pub(super) visibility: Visibility,
 }
@@ -52,8 +49,9 @@ pub(super) fn created(metadata: &ObjectMeta) -> i64 {
 /// What drafting one object needs.
 pub(super) struct Drafting<'a> {
     pub(super) options: &'a Options,
-    pub(super) shared: Shared<'a>,
     pub(super) problems: &'a mut Problems,
+    /// What this object has bound.
+    pub(super) bound: HashMap<String, ObjectRef>,
 }
 
 impl Drafting<'_> {
@@ -89,11 +87,10 @@ impl Drafting<'_> {
             self.problems.error(format_args!("{at}.hosts"), message);
             return;
         }
-        let sni = self.shared.host(host);
-        match self.shared.bound.get(&sni) {
+        match self.bound.get(host) {
             None => {
-                self.shared.bound.insert(sni.clone(), secret.clone());
-                bindings.push(DraftTls { sni, secret: secret.clone(), visibility });
+                self.bound.insert(host.to_owned(), secret.clone());
+                bindings.push(DraftTls { sni: host.to_owned(), secret: secret.clone(), visibility });
             }
             Some(first) if first == secret => {}
             Some(first) => {
@@ -108,7 +105,7 @@ impl Drafting<'_> {
     pub(super) fn check_sizes(&mut self, hosts: usize, routes: usize) {
         let limits = self.options.limits;
         for (what, has, may) in [
-            ("hosts in the object", hosts, limits.hosts_per_object.min(usize::from(u16::MAX))),
+            ("hosts in the object", hosts, limits.hosts_per_object.min(MOST_HOSTS)),
             ("paths of one host", routes, limits.routes_per_host),
         ] {
             if has > may {
@@ -116,29 +113,6 @@ impl Drafting<'_> {
                     .error("spec.rules", format_args!("{has} {what} are more than the {may} that there may be"));
             }
         }
-    }
-}
-
-/// Texts that other resources hold already, so that equal ones are held once.
-pub(super) struct Shared<'a> {
-    pub(super) texts: &'a mut Pool<str>,
-    pub(super) objects: &'a Objects,
-    pub(super) secrets: &'a Secrets,
-    /// What this object has bound.
-    pub(super) bound: HashMap<HostPattern, ObjectRef>,
-}
-
-impl Shared<'_> {
-    /// A folded host as a pattern.
-    pub(super) fn host(&mut self, folded: &str) -> HostPattern {
-        let known = self.objects.known_host(folded).cloned();
-        known.unwrap_or_else(|| HostPattern::new(Arc::from(folded)))
-    }
-
-    /// The reference to a Secret.
-    pub(super) fn secret(&mut self, namespace: &str, name: &str) -> ObjectRef {
-        let known = self.secrets.known(namespace, name).cloned();
-        known.unwrap_or_else(|| ObjectRef { namespace: self.texts.share(namespace), name: Arc::from(name) })
     }
 }
 

@@ -29,13 +29,13 @@ impl State {
     /// What serves a host.
     pub(super) fn serving(&self, host: &str, route_limit: usize) -> Option<Serving> {
         let mut sharing = Vec::new();
-        for (_, record, claim) in self.objects.host_claims(host).filter(|(_, record, _)| record.in_effect) {
+        for (record, claim) in self.objects.host_claims(host).filter(|(record, _)| record.in_effect()) {
             if record.is_kingress() {
-                return record.serving(claim);
+                return record.serving(&claim);
             }
             sharing.push((record, claim));
         }
-        if let [(record, only)] = sharing[..] {
+        if let [(record, only)] = &sharing[..] {
             return record.serving(only);
         }
         sharing.sort_unstable_by(|(a, _), (b, _)| a.age().cmp(&b.age()));
@@ -46,36 +46,36 @@ impl State {
     }
 
     /// True if a host has more routes than it may, and those of this object are therefore left out.
-    pub(super) fn is_left_out(&self, record: &Record, host: &str, route_limit: usize) -> bool {
+    pub(super) fn is_left_out(&self, record: &Record<'_>, host: &str, route_limit: usize) -> bool {
         if self.routes_of(host) <= route_limit {
             return false;
         }
-        let mut sharing: Vec<_> = self.objects.host_claims(host).filter(|(_, record, _)| record.in_effect).collect();
-        sharing.sort_unstable_by(|(_, a, _), (_, b, _)| a.age().cmp(&b.age()));
-        let sets: Vec<_> = sharing.iter().map(|(_, record, claim)| paths_of(record, claim)).collect();
+        let mut sharing: Vec<_> = self.objects.host_claims(host).filter(|(record, _)| record.in_effect()).collect();
+        sharing.sort_unstable_by(|(a, _), (b, _)| a.age().cmp(&b.age()));
+        let sets: Vec<_> = sharing.iter().map(|(record, claim)| paths_of(record, claim)).collect();
         let (_, left_out) = merge::merge(&sets, route_limit);
-        left_out.iter().any(|place| std::ptr::eq(sharing[*place].1, record))
+        left_out.iter().any(|place| sharing[*place].0.id == record.id)
     }
 
     /// How many routes a host has, over all objects.
     fn routes_of(&self, host: &str) -> usize {
         let claims = self.objects.host_claims(host);
-        claims.map(|(_, record, claim)| paths_of(record, claim).routes.len()).sum()
+        claims.map(|(record, claim)| paths_of(&record, &claim).routes.len()).sum()
     }
 
     /// The TLS binding that is in effect for a server name.
     pub(super) fn binding(&self, sni: &str) -> Option<TlsBinding> {
         let (_, claim) = self.binding_claim(sni)?;
-        Some(TlsBinding { secret: self.secrets.object(claim.secret()?).clone(), visibility: claim.visibility })
+        Some(TlsBinding { secret: self.secrets.object(claim.secret()?), visibility: claim.visibility })
     }
 
     /// Who binds a server name: of those who serve the host the oldest, or else the oldest of all. So nobody can put
     /// a certificate before another one's host that has one.
-    pub(super) fn binding_claim(&self, sni: &str) -> Option<(&Record, &Claim)> {
-        let candidates = self.objects.sni_claims(sni).filter(|(_, record, _)| record.in_effect);
-        let mut best: Option<(bool, &Record, &Claim)> = None;
-        for (_, record, claim) in candidates {
-            let elsewhere = !self.serves(record, sni);
+    pub(super) fn binding_claim(&self, sni: &str) -> Option<(Record<'_>, Claim<'_>)> {
+        let candidates = self.objects.sni_claims(sni).filter(|(record, _)| record.in_effect());
+        let mut best: Option<(bool, Record<'_>, Claim<'_>)> = None;
+        for (record, claim) in candidates {
+            let elsewhere = !self.serves(&record, sni);
             if best.is_none_or(|(other, oldest, _)| (elsewhere, record.age()) < (other, oldest.age())) {
                 best = Some((elsewhere, record, claim));
             }
@@ -84,30 +84,29 @@ impl State {
     }
 
     /// The KIngress in effect that has a host, if any.
-    pub(super) fn owner(&self, host: &str) -> Option<&Record> {
-        let mut claims = self.objects.host_claims(host);
-        claims.find(|(_, record, _)| record.in_effect && record.is_kingress()).map(|(_, record, _)| record)
+    pub(super) fn owner(&self, host: &str) -> Option<Record<'_>> {
+        let mut claims = self.objects.host_claims(host).map(|(record, _)| record);
+        claims.find(|record| record.in_effect() && record.is_kingress())
     }
 
     /// What keeps a KIngress from taking effect: the first of its hosts that an older object in effect has.
-    pub(super) fn blocker<'a>(&'a self, record: &'a Record) -> Option<(&'a HostPattern, &'a Record)> {
-        let hosts = record.claims.iter().filter(|claim| claim.has_routes()).map(|claim| &claim.host);
-        let mut blocked = hosts.filter_map(|host| Some((host, self.older_holder(host, record)?)));
+    pub(super) fn blocker(&self, record: &Record<'_>) -> Option<(String, Record<'_>)> {
+        let hosts = record.claims().filter(Claim::has_routes).map(|claim| claim.host());
+        let mut blocked = hosts.filter_map(|host| self.older_holder(&host, record).map(|holder| (host, holder)));
         blocked.next()
     }
 
     /// Sets whether an object is in effect, and with it who refers to which cluster.
     pub(super) fn set_effect(&mut self, id: IngressId, in_effect: bool, route_limit: usize, pending: &mut Pending) {
         let Some(record) = self.objects.get(id) else { return };
-        if record.in_effect == in_effect {
+        if record.in_effect() == in_effect {
             return;
         }
-        self.touch(id, route_limit, pending);
-        self.recheck_rivals(id, route_limit, pending);
-        let Some(record) = self.objects.get_mut(id) else { return };
-        record.in_effect = in_effect;
-        let Some(record) = self.objects.get(id) else { return };
-        for cluster in &clusters(record) {
+        let clusters = clusters(&record);
+        self.touch(&record, route_limit, pending);
+        self.recheck_rivals(&record, route_limit, pending);
+        self.objects.set_in_effect(id, in_effect);
+        for cluster in &clusters {
             if in_effect {
                 self.backends.add_user(cluster, id, pending);
             } else {
@@ -120,9 +119,9 @@ impl State {
     pub(super) fn settle(&mut self, mut undecided: Vec<IngressId>, route_limit: usize, pending: &mut Pending) {
         self.youngest_first(&mut undecided);
         while let Some(id) = undecided.pop() {
-            let Some(record) = self.objects.get(id).filter(|record| record.is_kingress()) else { continue };
-            let in_effect = self.blocker(record).is_none();
-            if in_effect != record.in_effect {
+            let Some(record) = self.objects.get(id).filter(Record::is_kingress) else { continue };
+            let in_effect = self.blocker(&record).is_none();
+            if in_effect != record.in_effect() {
                 undecided.extend(self.younger_rivals(id));
                 self.set_effect(id, in_effect, route_limit, pending);
                 self.youngest_first(&mut undecided);
@@ -134,62 +133,62 @@ impl State {
     pub(super) fn younger_rivals(&self, id: IngressId) -> Vec<IngressId> {
         let Some(record) = self.objects.get(id) else { return Vec::new() };
         let mut rivals = Vec::new();
-        for claim in record.claims.iter().filter(|claim| claim.has_routes()) {
-            let others = self.objects.host_claims(claim.host.as_str());
-            let younger = others.filter(|(_, other, _)| other.is_kingress() && record.is_older(other));
-            rivals.extend(younger.map(|(other, ..)| other));
+        for claim in record.claims().filter(Claim::has_routes) {
+            let host = claim.host();
+            let others = self.objects.host_claims(&host).map(|(other, _)| other);
+            let younger = others.filter(|other| other.is_kingress() && record.is_older(other));
+            rivals.extend(younger.map(|other| other.id));
         }
         rivals
     }
 
     /// What an object claims is about to change.
-    fn touch(&self, id: IngressId, route_limit: usize, pending: &mut Pending) {
-        let Some(record) = self.objects.get(id) else { return };
-        for claim in &record.claims {
-            let host = claim.host.as_str();
+    fn touch(&self, record: &Record<'_>, route_limit: usize, pending: &mut Pending) {
+        for claim in record.claims() {
+            let pattern = HostPattern::new(claim.host().into());
+            let host = pattern.as_str();
             if claim.has_routes() {
-                pending.touch_host(&claim.host, || self.serving(host, route_limit));
+                pending.touch_host(&pattern, || self.serving(host, route_limit));
             }
             // Who serves a host has a say in who binds its name.
             if claim.secret().is_some() || self.objects.sni_claims(host).nth(1).is_some() {
-                pending.touch_sni(&claim.host, || self.binding(host));
+                pending.touch_sni(&pattern, || self.binding(host));
             }
         }
     }
 
     /// Has those looked at again who may get or lose something to this object.
-    fn recheck_rivals(&self, id: IngressId, route_limit: usize, pending: &mut Pending) {
-        let Some(record) = self.objects.get(id) else { return };
-        pending.recheck([id]);
-        for claim in &record.claims {
-            let host = claim.host.as_str();
-            let mine = LazyCell::new(|| paths_of(record, claim));
-            let crowded = LazyCell::new(|| self.routes_of(host) > route_limit);
-            let contends = |(other, theirs, claimed): &(IngressId, &Record, &Claim)| {
-                let all_or_nothing = || record.is_kingress() || theirs.is_kingress() || *crowded;
-                *other != id && (all_or_nothing() || !merge::shared_paths(&mine, &paths_of(theirs, claimed)).is_empty())
+    fn recheck_rivals(&self, record: &Record<'_>, route_limit: usize, pending: &mut Pending) {
+        pending.recheck([record.id]);
+        for claim in record.claims() {
+            let host = claim.host();
+            let mine = LazyCell::new(|| paths_of(record, &claim));
+            let crowded = LazyCell::new(|| self.routes_of(&host) > route_limit);
+            let contends = |(other, claimed): &(Record<'_>, Claim<'_>)| {
+                let all_or_nothing = || record.is_kingress() || other.is_kingress() || *crowded;
+                let meet = || !merge::shared_paths(&mine, &paths_of(other, claimed)).is_empty();
+                other.id != record.id && (all_or_nothing() || meet())
             };
             if claim.has_routes() {
-                pending.recheck(self.objects.host_claims(host).filter(contends).map(|(other, ..)| other));
+                pending.recheck(self.objects.host_claims(&host).filter(contends).map(|(other, _)| other.id));
             }
-            let differs = |(.., theirs): &(IngressId, &Record, &Claim)| theirs.secret() != claim.secret();
-            pending.recheck(self.objects.sni_claims(host).filter(differs).map(|(other, ..)| other));
+            let differs = |(_, theirs): &(Record<'_>, Claim<'_>)| theirs.secret() != claim.secret();
+            pending.recheck(self.objects.sni_claims(&host).filter(differs).map(|(other, _)| other.id));
         }
     }
 
-    fn older_holder(&self, host: &HostPattern, record: &Record) -> Option<&Record> {
-        let older = self.objects.host_claims(host.as_str()).map(|(_, other, _)| other);
-        let mut older = older.filter(|other| other.in_effect && other.is_older(record));
-        older.next()
+    fn older_holder(&self, host: &str, record: &Record<'_>) -> Option<Record<'_>> {
+        let mut others = self.objects.host_claims(host).map(|(other, _)| other);
+        others.find(|other| other.in_effect() && other.is_older(record))
     }
 
-    fn serves(&self, record: &Record, host: &str) -> bool {
-        let claims = self.objects.host_claims(host).any(|(_, other, _)| std::ptr::eq(other, record));
+    fn serves(&self, record: &Record<'_>, host: &str) -> bool {
+        let claims = self.objects.host_claims(host).any(|(other, _)| other.id == record.id);
         claims && (record.is_kingress() || self.owner(host).is_none())
     }
 
     fn youngest_first(&self, ids: &mut Vec<IngressId>) {
-        let age = |id: &IngressId| self.objects.get(*id).map(Record::age);
+        let age = |id: &IngressId| self.objects.get(*id).map(|record| record.age());
         ids.sort_by(|a, b| age(b).cmp(&age(a)));
         ids.dedup();
     }
@@ -204,12 +203,12 @@ impl State {
 }
 
 /// The routes of a claim, for their paths.
-pub(super) fn paths_of(record: &Record, claim: &Claim) -> RouteSet {
+pub(super) fn paths_of(record: &Record<'_>, claim: &Claim<'_>) -> RouteSet {
     record.serving(claim).map(|serving| serving.routes.unpack()).unwrap_or_default()
 }
 
 /// The clusters that an object's routes refer to, each once.
-pub(super) fn clusters(record: &Record) -> Vec<ClusterName> {
+pub(super) fn clusters(record: &Record<'_>) -> Vec<ClusterName> {
     let routes = record.routes.iter().flat_map(|packed| packed.unpack().routes);
     let mut clusters: Vec<_> = routes.flat_map(|route| route.action.splits).map(|split| split.cluster).collect();
     clusters.sort_unstable();

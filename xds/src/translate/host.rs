@@ -42,6 +42,14 @@ pub(super) fn fold(written: &str) -> Result<String, HostError> {
     Ok(host.to_ascii_lowercase())
 }
 
+/// Ends of the hosts that a service has within the cluster.
+pub(super) const LOCAL_ENDS: [&str; 3] = ["", ".svc", ".svc.cluster.local"];
+
+/// What hosts have in common that differ only by these ends.
+pub(super) fn family(host: &str) -> &str {
+    LOCAL_ENDS.iter().rev().find_map(|end| host.strip_suffix(end)).unwrap_or(host)
+}
+
 /// True for a name that Kubernetes gives to objects and namespaces: what may stand in a cluster's name.
 pub(super) fn is_object_name(name: &str) -> bool {
     !name.is_empty()
@@ -74,6 +82,14 @@ mod tests {
         ] {
             assert_eq!(fold(written).as_deref(), Ok(folded));
         }
+    }
+
+    #[test]
+    fn hosts_within_the_cluster_are_of_one_family() {
+        for host in ["hello.shop", "hello.shop.svc", "hello.shop.svc.cluster.local"] {
+            assert_eq!(family(host), "hello.shop");
+        }
+        assert_eq!(family("hello.shop.example.com"), "hello.shop.example.com");
     }
 
     #[test]

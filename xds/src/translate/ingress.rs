@@ -2,6 +2,8 @@
 //!
 //! An Ingress is taken whole or not at all.
 
+use std::sync::Arc;
+
 use hashbrown::HashMap;
 use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressBackend, IngressRule, IngressSpec};
 
@@ -28,7 +30,7 @@ pub(super) fn draft(ingress: &Ingress, object: &ObjectRef, on: &mut Drafting<'_>
         add_default(backend, object, &mut hosts, on);
     }
     on.check_sizes(hosts.names.len(), hosts.routes.iter().map(Vec::len).max().unwrap_or_default());
-    let (routes, claims) = claims(hosts, on);
+    let (routes, claims) = claims(hosts);
     Draft { created: draft::created(&ingress.metadata), routes, hosts: claims, tls: bindings(spec, &named, on, object) }
 }
 
@@ -81,7 +83,7 @@ fn add_default(backend: &IngressBackend, object: &ObjectRef, hosts: &mut Hosts, 
     }
 }
 
-fn claims(hosts: Hosts, on: &mut Drafting<'_>) -> (Vec<PackedRouteSet>, Vec<DraftHost>) {
+fn claims(hosts: Hosts) -> (Vec<PackedRouteSet>, Vec<DraftHost>) {
     let (mut packed, mut places) = (Vec::new(), HashMap::<PackedRouteSet, usize>::new());
     let mut claims = Vec::with_capacity(hosts.names.len());
     for (host, mut routes) in hosts.names.into_iter().zip(hosts.routes) {
@@ -91,12 +93,7 @@ fn claims(hosts: Hosts, on: &mut Drafting<'_>) -> (Vec<PackedRouteSet>, Vec<Draf
             packed.push(set.clone());
             packed.len() - 1
         });
-        claims.push(DraftHost {
-            host: on.shared.host(&host),
-            routes: place,
-            visibility: Visibility::External,
-            redirect_to_https: false,
-        });
+        claims.push(DraftHost { host, routes: place, visibility: Visibility::External, redirect_to_https: false });
     }
     (packed, claims)
 }
@@ -154,7 +151,7 @@ fn bindings(spec: &IngressSpec, rule_hosts: &[String], on: &mut Drafting<'_>, ob
             on.problems.warn(format_args!("{at}.secretName"), "no certificate is offered without the name of a Secret");
             continue;
         }
-        let secret = on.shared.secret(&object.namespace, name);
+        let secret = ObjectRef::new(Arc::clone(&object.namespace), name);
         let hosts = match tls.hosts.as_deref() {
             Some(hosts) if !hosts.is_empty() => on.hosts(&at, hosts),
             _ => rule_hosts.iter().filter(|host| *host != HostPattern::ANY).cloned().collect(),

@@ -48,7 +48,7 @@ pub(super) fn draft(mut ingress: KIngress, object: &ObjectRef, on: &mut Drafting
             routes.len() - 1
         });
         claims.push(DraftHost {
-            host: on.shared.host(host.name),
+            host: host.name.to_owned(),
             routes: place,
             visibility: host.visibility,
             redirect_to_https: redirect && host.visibility == Visibility::External,
@@ -200,5 +200,5 @@ fn secret(at: &str, tls: &crate::object::KIngressTls, object: &ObjectRef, on: &m
         on.problems.error(format_args!("{at}.secretNamespace"), message);
         return None;
     }
-    Some(on.shared.secret(namespace, &tls.secret_name))
+    Some(ObjectRef::new(namespace, tls.secret_name.as_str()))
 }

@@ -1,38 +1,41 @@
 //! The records of Ingresses and KIngresses, and the indexes by name, host and server name.
 
 use std::hash::BuildHasher;
+
+use hashbrown::{HashMap, HashTable};
 use std::sync::Arc;
 
-use hashbrown::HashTable;
-use slab::Slab;
-use smallvec::SmallVec;
-
-use super::draft::DraftHost;
-use super::secrets::SecretId;
+use super::host;
+use super::namespaces::Namespaces;
 use super::users::IngressId;
 use crate::fault::Fault;
-use crate::object::{ObjectKey, ObjectKind, ObjectRef};
+use crate::object::{ObjectKind, ObjectRef};
 use crate::resource::PackedRouteSet;
-use crate::resource::{HostPattern, Visibility, WildcardDepth};
+use crate::store::{PackId, Packs, Slots};
 
-/// What is kept of an Ingress or KIngress. Host texts are shared with the resources made of it.
-#[derive(Debug)]
-pub(super) struct Record {
-    pub(super) namespace: Arc<str>,
-    pub(super) name: Box<str>,
-    /// Creation time in seconds; see [`super::draft::created`].
-    pub(super) created: i64,
-    pub(super) routes: SmallVec<[PackedRouteSet; 1]>,
-    pub(super) claims: Box<[Claim]>,
-    /// What only Ingress v1 has; a KIngress has none.
-    pub(super) ingress: Option<Box<IngressPart>>,
-    /// For a KIngress: that no older object owns one of its hosts. For an Ingress: that its class is ours.
-    pub(super) in_effect: bool,
-    /// That it has faults for what it refers to.
-    pub(super) reported: bool,
+mod claim;
+mod record;
+
+pub(super) use claim::{Claim, NewClaim};
+pub(super) use record::{Record, Serving};
+
+use record::{Head, RecordState};
+
+/// More hosts than this are not taken of one object, whatever the settings say: a [`Place`] counts bytes in 24 bits.
+pub(super) const MOST_HOSTS: usize = 60_000;
+
+/// All records.
+#[derive(Debug, Default)]
+pub(super) struct Objects {
+    records: Records,
+    names: HashTable<IngressId>,
+    hosts: HashTable<Place>,
+    /// What only Ingress v1 has.
+    parts: HashMap<IngressId, IngressPart>,
+    hasher: foldhash::fast::RandomState,
 }
 
-/// The part of a [`Record`] that only Ingress v1 has.
+/// The part of a record that only Ingress v1 has.
 #[derive(Debug)]
 pub(super) struct IngressPart {
     /// The class that it asks for; `None` for the default one.
@@ -41,209 +44,262 @@ pub(super) struct IngressPart {
     pub(super) faults: Vec<Fault>,
 }
 
-/// A virtual host with its routes packed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Serving {
-    pub(super) routes: PackedRouteSet,
-    pub(super) visibility: Visibility,
-    pub(super) wildcard_depth: WildcardDepth,
-    pub(super) redirect_to_https: bool,
+/// What an object contributes, as it is kept.
+#[derive(Debug)]
+pub(super) struct Contribution {
+    routes: RouteSets,
+    pack: Vec<u8>,
 }
 
-/// A host that an object would serve, or a server name that it binds to a Secret, or both. 24 bytes.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Claim {
-    pub(super) host: HostPattern,
-    secret: SecretId,
-    routes: u16,
-    pub(super) visibility: Visibility,
-    pub(super) redirect_to_https: bool,
-}
-
-const NO_SECRET: SecretId = SecretId::MAX;
-const NO_ROUTES: u16 = u16::MAX;
-
-impl Claim {
-    /// A host with routes.
-    pub(super) fn serves(draft: DraftHost) -> Self {
-        // An object with more hosts, and so with more sets of routes, has been rejected.
-        let routes = u16::try_from(draft.routes).unwrap_or(NO_ROUTES);
-        let DraftHost { host, visibility, redirect_to_https, .. } = draft;
-        Self { host, secret: NO_SECRET, routes, visibility, redirect_to_https }
-    }
-
-    /// A server name that the object has no routes for.
-    pub(super) fn binds(sni: HostPattern, visibility: Visibility) -> Self {
-        Self { host: sni, secret: NO_SECRET, routes: NO_ROUTES, visibility, redirect_to_https: false }
-    }
-
-    pub(super) fn bind(&mut self, secret: SecretId) {
-        self.secret = secret;
-    }
-
-    pub(super) fn secret(&self) -> Option<SecretId> {
-        (self.secret != NO_SECRET).then_some(self.secret)
-    }
-
-    pub(super) fn has_routes(&self) -> bool {
-        self.routes != NO_ROUTES
-    }
-}
-
-impl Record {
-    pub(super) fn kind(&self) -> ObjectKind {
-        if self.ingress.is_some() { ObjectKind::Ingress } else { ObjectKind::KIngress }
-    }
-
-    /// How the object would serve one of its hosts.
-    pub(super) fn serving(&self, claim: &Claim) -> Option<Serving> {
-        Some(Serving {
-            routes: self.routes.get(usize::from(claim.routes))?.clone(),
-            visibility: claim.visibility,
-            wildcard_depth: if self.is_kingress() { WildcardDepth::Any } else { WildcardDepth::One },
-            redirect_to_https: claim.redirect_to_https,
-        })
-    }
-
-    pub(super) fn is_kingress(&self) -> bool {
-        self.ingress.is_none()
-    }
-
-    pub(super) fn key(&self) -> ObjectKey {
-        let object = ObjectRef { namespace: Arc::clone(&self.namespace), name: Arc::from(&*self.name) };
-        ObjectKey { kind: self.kind(), object }
-    }
-
-    /// Orders objects by age; among equals by namespace and name. Smaller is older.
-    pub(super) fn age(&self) -> (i64, &str, &str, ObjectKind) {
-        (self.created, &self.namespace, &self.name, self.kind())
-    }
-
-    pub(super) fn is_older(&self, other: &Self) -> bool {
-        self.age() < other.age()
-    }
-}
-
-/// All records.
 #[derive(Debug, Default)]
-pub(super) struct Objects {
-    slots: Slab<Record>,
-    names: HashTable<IngressId>,
-    hosts: HashTable<Place>,
-    hasher: foldhash::fast::RandomState,
+struct Records {
+    slots: Slots<Kept>,
+    packs: Packs,
+    namespaces: Namespaces,
 }
 
-/// The n-th claim of a record. A host that several objects claim has as many places.
+/// 24 bytes.
+#[derive(Debug)]
+struct Kept {
+    routes: RouteSets,
+    pack: PackId,
+    state: RecordState,
+}
+
+/// One set of routes is usual, and is kept inline.
+#[derive(Debug, PartialEq, Eq)]
+enum RouteSets {
+    One(PackedRouteSet),
+    Other(Box<Box<[PackedRouteSet]>>),
+}
+
+/// The record that claims hosts of a family (see [`host::family`]), and where these claims stand there, one after the
+/// other. A host that several objects claim has as many places.
+///
+/// Of bytes, so that nothing is lost to alignment: there are two in the table for each service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
-    id: IngressId,
-    nth: u32,
+    id: [u8; 4],
+    at: [u8; 3],
 }
 
 impl Objects {
-    /// How many slots and index entries there are.
+    /// How many records, index entries and what goes with them there are.
     #[cfg(test)]
     pub(super) fn size(&self) -> usize {
-        self.slots.len() + self.names.len() + self.hosts.len()
+        let Records { slots, packs, namespaces } = &self.records;
+        slots.len() + packs.len() + namespaces.len() + self.names.len() + self.hosts.len() + self.parts.len()
     }
 
     pub(super) fn find(&self, kind: ObjectKind, object: &ObjectRef) -> Option<IngressId> {
         let hash = self.hasher.hash_one((&*object.namespace, &*object.name, kind));
         let is_it = |id: &IngressId| {
-            let record = &self.slots[*id as usize];
-            *record.name == *object.name && record.namespace == object.namespace && record.kind() == kind
+            self.records.get(*id).is_some_and(|record| {
+                *record.name == *object.name && *record.namespace == object.namespace && record.kind() == kind
+            })
         };
         self.names.find(hash, is_it).copied()
     }
 
-    pub(super) fn get(&self, id: IngressId) -> Option<&Record> {
-        self.slots.get(id as usize)
+    pub(super) fn get(&self, id: IngressId) -> Option<Record<'_>> {
+        self.records.get(id)
     }
 
-    pub(super) fn get_mut(&mut self, id: IngressId) -> Option<&mut Record> {
-        self.slots.get_mut(id as usize)
+    /// What only Ingress v1 has; a KIngress has none.
+    pub(super) fn part(&self, id: IngressId) -> Option<&IngressPart> {
+        self.parts.get(&id)
     }
 
-    /// Adds an empty record; [`Objects::set`] fills it.
-    pub(super) fn insert(&mut self, record: Record) -> IngressId {
-        let hash = self.name_hash(&record);
-        let id = super::id(self.slots.insert(record));
-        let (slots, hasher) = (&self.slots, &self.hasher);
-        self.names.insert_unique(hash, id, |id| {
-            let record = &slots[*id as usize];
-            hasher.hash_one((&*record.namespace, &*record.name, record.kind()))
-        });
+    pub(super) fn part_mut(&mut self, id: IngressId) -> Option<&mut IngressPart> {
+        self.parts.get_mut(&id)
+    }
+
+    /// Adds a record that claims nothing; [`Objects::set`] fills it.
+    pub(super) fn insert(&mut self, object: &ObjectRef, part: Option<IngressPart>) -> IngressId {
+        let namespace = self.records.namespaces.enter(&object.namespace);
+        let head = Head { namespace, created: i64::MAX, name: &object.name };
+        let pack = self.records.packs.insert(&record::pack(&head, &object.namespace, &[]));
+        let state = RecordState { is_kingress: part.is_none(), in_effect: false, reported: false };
+        let id = self.records.slots.insert(Kept { routes: RouteSets::new(Vec::new()), pack, state });
+        let (records, hasher) = (&self.records, &self.hasher);
+        self.names.insert_unique(records.name_hash(id, hasher), id, |id| records.name_hash(*id, hasher));
+        if let Some(part) = part {
+            self.parts.insert(id, part);
+        }
         id
     }
 
-    /// Removes a record whose claims have been taken back with [`Objects::set`].
+    /// Forgets an object.
     pub(super) fn remove(&mut self, id: IngressId) {
-        let hash = self.name_hash(&self.slots[id as usize]);
+        self.unindex(id);
+        let hash = self.records.name_hash(id, &self.hasher);
         if let Ok(entry) = self.names.find_entry(hash, |found| *found == id) {
             entry.remove();
         }
-        self.slots.remove(id as usize);
+        self.parts.remove(&id);
+        self.records.remove(id);
     }
 
-    /// Replaces what a record claims. Returns what it claimed before.
-    pub(super) fn set(
-        &mut self,
+    /// Packs what an object contributes.
+    pub(super) fn pack(
+        &self,
         id: IngressId,
-        routes: SmallVec<[PackedRouteSet; 1]>,
-        claims: Box<[Claim]>,
-    ) -> Box<[Claim]> {
+        created: i64,
+        routes: Vec<PackedRouteSet>,
+        claims: &[NewClaim],
+    ) -> Contribution {
+        let pack = self.records.head(id).map(|(head, namespace)| {
+            let head = Head { created, ..head };
+            record::pack(&head, namespace, claims)
+        });
+        Contribution { routes: RouteSets::new(routes), pack: pack.unwrap_or_default() }
+    }
+
+    /// True if this is what the object contributes already.
+    pub(super) fn holds(&self, id: IngressId, contribution: &Contribution) -> bool {
+        self.records.slots.get(id).is_some_and(|kept| {
+            kept.routes == contribution.routes && self.records.packs.get(kept.pack) == contribution.pack
+        })
+    }
+
+    /// Replaces what an object contributes.
+    pub(super) fn set(&mut self, id: IngressId, contribution: Contribution) {
         self.unindex(id);
-        let record = &mut self.slots[id as usize];
-        record.routes = routes;
-        let before = std::mem::replace(&mut record.claims, claims);
+        if let Some(kept) = self.records.slots.get_mut(id) {
+            kept.routes = contribution.routes;
+            kept.pack = self.records.packs.replace(kept.pack, &contribution.pack);
+        }
         self.index(id);
-        before
+    }
+
+    pub(super) fn set_in_effect(&mut self, id: IngressId, in_effect: bool) {
+        if let Some(kept) = self.records.slots.get_mut(id) {
+            kept.state.in_effect = in_effect;
+        }
+    }
+
+    pub(super) fn set_reported(&mut self, id: IngressId, reported: bool) {
+        if let Some(kept) = self.records.slots.get_mut(id) {
+            kept.state.reported = reported;
+        }
     }
 
     /// Who would serve a host, and how, in no particular order.
-    pub(super) fn host_claims(&self, host: &str) -> impl Iterator<Item = (IngressId, &Record, &Claim)> {
-        self.claims(host).filter(|(.., claim)| claim.has_routes())
+    pub(super) fn host_claims(&self, host: &str) -> impl Iterator<Item = (Record<'_>, Claim<'_>)> {
+        self.claims(host).filter(|(_, claim)| claim.has_routes())
     }
 
     /// Who binds a server name, and to which Secret, in no particular order.
-    pub(super) fn sni_claims(&self, sni: &str) -> impl Iterator<Item = (IngressId, &Record, &Claim)> {
-        self.claims(sni).filter(|(.., claim)| claim.secret().is_some())
+    pub(super) fn sni_claims(&self, sni: &str) -> impl Iterator<Item = (Record<'_>, Claim<'_>)> {
+        self.claims(sni).filter(|(_, claim)| claim.secret().is_some())
     }
 
-    /// The pattern that is in use for a host already.
-    pub(super) fn known_host(&self, host: &str) -> Option<&HostPattern> {
-        self.claims(host).next().map(|(.., claim)| &claim.host)
-    }
-
-    fn claims(&self, host: &str) -> impl Iterator<Item = (IngressId, &Record, &Claim)> {
-        let places = self.hosts.iter_hash(self.hasher.hash_one(host));
-        let claims = places.map(|place| {
-            let record = &self.slots[place.id as usize];
-            (place.id, record, &record.claims[place.nth as usize])
+    fn claims(&self, host: &str) -> impl Iterator<Item = (Record<'_>, Claim<'_>)> {
+        let family = host::family(host);
+        let places = self.hosts.iter_hash(self.hasher.hash_one(family));
+        let records = places.filter_map(|place| Some((self.records.get(place.id())?, place.at())));
+        let claims = records.flat_map(move |(record, at)| {
+            // What the table yields may be of another family.
+            let of_family = record.family_at(at).take_while(move |claim| host::family(&claim.host()) == family);
+            of_family.map(move |claim| (record, claim))
         });
-        claims.filter(move |(.., claim)| claim.host.as_str() == host)
-    }
-
-    fn name_hash(&self, record: &Record) -> u64 {
-        self.hasher.hash_one((&*record.namespace, &*record.name, record.kind()))
+        claims.filter(move |(_, claim)| claim.is_for(host))
     }
 
     fn index(&mut self, id: IngressId) {
-        let (slots, hasher) = (&self.slots, &self.hasher);
-        let hash = |place: &Place| hasher.hash_one(slots[place.id as usize].claims[place.nth as usize].host.as_str());
-        for nth in 0..super::id(slots[id as usize].claims.len()) {
-            let place = Place { id, nth };
-            self.hosts.insert_unique(hash(&place), place, hash);
+        let (records, hasher) = (&self.records, &self.hasher);
+        let hash = |place: &Place| {
+            let host = records.get(place.id()).and_then(|record| Some(record.family_at(place.at()).next()?.host()));
+            host.map_or(0, |host| hasher.hash_one(host::family(&host)))
+        };
+        for (at, family) in records.get(id).into_iter().flat_map(Record::families) {
+            self.hosts.insert_unique(hasher.hash_one(family.as_str()), Place::new(id, at), hash);
         }
     }
 
     fn unindex(&mut self, id: IngressId) {
-        for (nth, claim) in self.slots[id as usize].claims.iter().enumerate() {
-            let place = Place { id, nth: super::id(nth) };
-            let hash = self.hasher.hash_one(claim.host.as_str());
+        for (at, family) in self.records.get(id).into_iter().flat_map(Record::families) {
+            let (hash, place) = (self.hasher.hash_one(family.as_str()), Place::new(id, at));
             if let Ok(entry) = self.hosts.find_entry(hash, |found| *found == place) {
                 entry.remove();
             }
         }
+    }
+}
+
+impl Records {
+    fn get(&self, id: IngressId) -> Option<Record<'_>> {
+        let kept = self.slots.get(id)?;
+        let pack = self.packs.get(kept.pack);
+        let (Head { namespace, created, name }, claims_at) = Head::read(pack)?;
+        let namespace = self.namespaces.text(namespace)?;
+        let routes = kept.routes.as_slice();
+        Some(Record { id, namespace, name, created, routes, state: kept.state, pack, claims_at })
+    }
+
+    fn head(&self, id: IngressId) -> Option<(Head<'_>, &str)> {
+        let (head, _) = Head::read(self.packs.get(self.slots.get(id)?.pack))?;
+        let namespace = self.namespaces.text(head.namespace)?;
+        Some((head, namespace))
+    }
+
+    fn name_hash(&self, id: IngressId, hasher: &foldhash::fast::RandomState) -> u64 {
+        let record = self.get(id);
+        record.map_or(0, |record| hasher.hash_one((&**record.namespace, record.name, record.kind())))
+    }
+
+    fn remove(&mut self, id: IngressId) {
+        let namespace = self.head(id).map(|(head, _)| head.namespace);
+        if let Some(kept) = self.slots.remove(id) {
+            self.packs.remove(kept.pack);
+        }
+        if let Some(namespace) = namespace {
+            self.namespaces.leave(namespace);
+        }
+    }
+}
+
+impl RouteSets {
+    fn new(mut sets: Vec<PackedRouteSet>) -> Self {
+        match sets.pop() {
+            Some(only) if sets.is_empty() => Self::One(only),
+            last => {
+                sets.extend(last);
+                Self::Other(Box::new(sets.into_boxed_slice()))
+            }
+        }
+    }
+
+    fn as_slice(&self) -> &[PackedRouteSet] {
+        match self {
+            Self::One(only) => std::slice::from_ref(only),
+            Self::Other(sets) => sets,
+        }
+    }
+}
+
+impl Place {
+    fn new(id: IngressId, at: usize) -> Self {
+        let at = u32::try_from(at).expect("a record is shorter than 16 MiB").to_le_bytes();
+        Self { id: id.to_le_bytes(), at: [at[0], at[1], at[2]] }
+    }
+
+    fn id(self) -> IngressId {
+        u32::from_le_bytes(self.id)
+    }
+
+    fn at(self) -> usize {
+        let [low, middle, high] = self.at;
+        u32::from_le_bytes([low, middle, high, 0]) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_for_every_object_is_small() {
+        assert_eq!((size_of::<Kept>(), size_of::<Place>()), (24, 7));
     }
 }

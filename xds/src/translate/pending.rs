@@ -45,7 +45,9 @@ impl Pending {
 
     /// A TLS binding is about to change.
     pub(super) fn touch_sni(&mut self, sni: &HostPattern, now: impl FnOnce() -> Option<TlsBinding>) {
-        touch(&mut self.snis, sni, now);
+        // One text for both.
+        let known = self.hosts.get_key_value(sni).map(|(host, _)| host.clone());
+        touch(&mut self.snis, known.as_ref().unwrap_or(sni), now);
     }
 
     /// A cluster or its endpoints are about to change.

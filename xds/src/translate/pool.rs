@@ -1,4 +1,4 @@
-//! Values that repeat are held once: namespaces, header names, lists of addresses.
+//! Values that repeat are held once: lists of addresses.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-/// Shared values by content. A value that nobody else holds any more is forgotten at the next sweep; sweeps come each
-/// time the table has doubled, so their cost per value is constant.
+/// Shared values by content. A value that nobody else holds any more, or only one other, is forgotten at the next sweep:
+/// most lists of addresses are like no other. Sweeps come each time the table has doubled, so their cost per value is
+/// constant.
 #[derive(Debug)]
 pub(super) struct Pool<T: ?Sized> {
     values: HashTable<Arc<T>>,
@@ -44,7 +45,7 @@ impl<T: ?Sized + Eq + Hash + fmt::Debug> Pool<T> {
         if self.values.len() < self.sweep_at {
             return;
         }
-        self.values.retain(|value| Arc::strong_count(value) > 1);
+        self.values.retain(|value| Arc::strong_count(value) > 2);
         self.sweep_at = (self.values.len() * 2).max(FIRST_SWEEP);
     }
 }
@@ -60,9 +61,9 @@ mod tests {
     }
 
     #[test]
-    fn values_nobody_holds_are_forgotten() {
+    fn values_that_are_not_shared_are_forgotten() {
         let mut pool = Pool::<str>::default();
-        let held = pool.share("held");
+        let [held, _also] = [pool.share("held"), pool.share("held")];
         for n in 0..10_000 {
             pool.share(&n.to_string());
         }

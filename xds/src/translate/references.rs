@@ -3,25 +3,19 @@
 //! Looked at again whenever one of these things appears or vanishes, so each fault ends when its reason does.
 
 use super::Options;
-use super::backends::{Lack, split};
+use super::backends::Lack;
 use super::classes::{Classes, Standing};
 use super::effect::{State, clusters, paths_of};
 use super::merge;
-use super::objects::Record;
+use super::objects::{Claim, Record};
 use super::problem::Problems;
-use super::users::IngressId;
+use crate::resource::cluster_parts;
 
 /// Says what keeps parts of the object from being served.
-pub(super) fn check(
-    id: IngressId,
-    record: &Record,
-    state: &State,
-    classes: &Classes,
-    on: &Options,
-    problems: &mut Problems,
-) {
-    if let Some(part) = &record.ingress
-        && !record.in_effect
+pub(super) fn check(record: &Record<'_>, state: &State, classes: &Classes, on: &Options, problems: &mut Problems) {
+    let part = state.objects.part(record.id);
+    if let Some(part) = part
+        && !record.in_effect()
     {
         unknown_class(part.class.as_deref(), classes, on, problems);
         return;
@@ -29,7 +23,7 @@ pub(super) fn check(
     if let Some((host, owner)) = state.blocker(record).filter(|_| record.is_kingress()) {
         let message = format_args!(
             "host {:?} belongs to {}, which is older; nothing of this object is served until one of them gives it up",
-            host.as_str(),
+            host,
             owner.key()
         );
         problems.error("spec.rules", message);
@@ -37,8 +31,8 @@ pub(super) fn check(
     }
     check_clusters(record, state, problems);
     check_secrets(record, state, problems);
-    if record.ingress.is_some() {
-        check_hosts(id, record, state, on.limits.routes_per_host, problems);
+    if part.is_some() {
+        check_hosts(record, state, on.limits.routes_per_host, problems);
     }
 }
 
@@ -59,9 +53,9 @@ fn unknown_class(class: Option<&str>, classes: &Classes, on: &Options, problems:
     }
 }
 
-fn check_clusters(record: &Record, state: &State, problems: &mut Problems) {
+fn check_clusters(record: &Record<'_>, state: &State, problems: &mut Problems) {
     for cluster in &clusters(record) {
-        let (namespace, service) = split(cluster.as_str());
+        let (namespace, service, port) = cluster_parts(cluster.as_str());
         match state.backends.lack(cluster) {
             None => {}
             Some(Lack::Service) => {
@@ -69,7 +63,6 @@ fn check_clusters(record: &Record, state: &State, problems: &mut Problems) {
                     .error("", format_args!("Service {namespace}/{service} does not exist; it is used once it does"));
             }
             Some(Lack::Port) => {
-                let port = cluster.as_str().rsplit_once(':').map_or("", |(_, port)| port);
                 let has = state.backends.ports_of(cluster);
                 let message = format_args!("Service {namespace}/{service} has no TCP port {port}; it has: {has}");
                 problems.error("", message);
@@ -78,17 +71,17 @@ fn check_clusters(record: &Record, state: &State, problems: &mut Problems) {
     }
 }
 
-fn check_secrets(record: &Record, state: &State, problems: &mut Problems) {
+fn check_secrets(record: &Record<'_>, state: &State, problems: &mut Problems) {
     let mut missing = Vec::new();
-    for claim in &record.claims {
+    for claim in record.claims() {
         let Some(mine) = claim.secret() else { continue };
         let secret = state.secrets.object(mine);
         if !state.secrets.exists(mine) && !missing.contains(&mine) {
             missing.push(mine);
             problems.error("spec.tls", format_args!("Secret {secret} does not exist; it is used once it does"));
         }
-        let sni = claim.host.as_str();
-        let Some((winner, theirs)) = state.binding_claim(sni) else { continue };
+        let sni = claim.host();
+        let Some((winner, theirs)) = state.binding_claim(&sni) else { continue };
         if let Some(theirs) = theirs.secret().filter(|theirs| *theirs != mine) {
             let (in_use, winner) = (state.secrets.object(theirs), winner.key());
             let message =
@@ -98,9 +91,9 @@ fn check_secrets(record: &Record, state: &State, problems: &mut Problems) {
     }
 }
 
-fn check_hosts(id: IngressId, record: &Record, state: &State, route_limit: usize, problems: &mut Problems) {
-    for claim in record.claims.iter().filter(|claim| claim.has_routes()) {
-        let host = claim.host.as_str();
+fn check_hosts(record: &Record<'_>, state: &State, route_limit: usize, problems: &mut Problems) {
+    for claim in record.claims().filter(Claim::has_routes) {
+        let host = &*claim.host();
         if let Some(owner) = state.owner(host) {
             let message = format_args!("host {host:?} belongs to {}, which is older", owner.key());
             problems.error("spec.rules", message);
@@ -111,10 +104,10 @@ fn check_hosts(id: IngressId, record: &Record, state: &State, route_limit: usize
             problems.error("spec.rules", message);
             continue;
         }
-        let mine = paths_of(record, claim);
-        let others = state.objects.host_claims(host).filter(|(other, ..)| *other != id);
-        for (_, older, theirs) in others.filter(|(_, other, _)| other.in_effect && other.is_older(record)) {
-            let theirs = paths_of(older, theirs);
+        let mine = paths_of(record, &claim);
+        let others = state.objects.host_claims(host).filter(|(other, _)| other.id != record.id);
+        for (older, theirs) in others.filter(|(other, _)| other.in_effect() && other.is_older(record)) {
+            let theirs = paths_of(&older, &theirs);
             for path in merge::shared_paths(&mine, &theirs) {
                 let (path, key) = (path.as_str(), older.key());
                 let message = format_args!("path {path:?} of host {host:?} is served by {key}, which is older");

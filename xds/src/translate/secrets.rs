@@ -2,48 +2,56 @@
 
 use std::hash::BuildHasher;
 use std::num::NonZeroU64;
+use std::sync::Arc;
 
 use hashbrown::HashTable;
-use slab::Slab;
 
+use super::namespaces::{NamespaceId, Namespaces};
 use super::pending::Pending;
-use super::users::{IngressId, Users};
+use super::users::{Crowds, IngressId, Users};
 use crate::object::{ObjectRef, SecretMeta};
+use crate::store::Slots;
 
-/// The slot of a Secret.
+/// The number of a Secret.
 pub(super) type SecretId = u32;
 
 /// Every Secret that exists or that something refers to.
 #[derive(Debug, Default)]
 pub(super) struct Secrets {
-    slots: Slab<Secret>,
+    slots: Slots<Secret>,
     index: HashTable<SecretId>,
+    namespaces: Namespaces,
+    crowds: Crowds,
     hasher: foldhash::fast::RandomState,
 }
 
+/// 32 bytes.
 #[derive(Debug)]
 struct Secret {
-    object: ObjectRef,
+    /// Shared with whoever applies Updates.
+    name: Arc<str>,
     /// Fingerprint of the version; `None` while the Secret does not exist.
     version: Option<NonZeroU64>,
+    namespace: NamespaceId,
     users: Users,
 }
 
 impl Secrets {
-    /// How many slots and index entries there are.
+    /// How many Secrets, index entries and what goes with them there are.
     #[cfg(test)]
     pub(super) fn size(&self) -> usize {
-        self.slots.len() + self.index.len()
+        self.slots.len() + self.index.len() + self.namespaces.len() + self.crowds.len()
     }
 
     /// The Secret is there, in this version.
     pub(super) fn apply(&mut self, secret: &SecretMeta, pending: &mut Pending) {
         let id = self.slot(&secret.object);
+        let object = self.object(id);
         let fingerprint = NonZeroU64::new(self.hasher.hash_one(&secret.version)).unwrap_or(NonZeroU64::MAX);
-        let entry = &mut self.slots[id as usize];
-        pending.touch_secret(&entry.object, entry.version, Some(&secret.version));
+        let Some(entry) = self.slots.get_mut(id) else { return };
+        pending.touch_secret(&object, entry.version, Some(&secret.version));
         if entry.version.is_none() {
-            pending.recheck(entry.users.iter());
+            pending.recheck(self.crowds.iter(entry.users));
         }
         entry.version = Some(fingerprint);
     }
@@ -51,9 +59,10 @@ impl Secrets {
     /// The Secret is gone.
     pub(super) fn remove(&mut self, object: &ObjectRef, pending: &mut Pending) {
         let Some(id) = self.find(object) else { return };
-        let entry = &mut self.slots[id as usize];
-        pending.touch_secret(&entry.object, entry.version, None);
-        pending.recheck(entry.users.iter());
+        let object = self.object(id);
+        let Some(entry) = self.slots.get_mut(id) else { return };
+        pending.touch_secret(&object, entry.version, None);
+        pending.recheck(self.crowds.iter(entry.users));
         entry.version = None;
         self.drop_unused(id);
     }
@@ -61,77 +70,83 @@ impl Secrets {
     /// Somebody refers to the Secret from now on.
     pub(super) fn add_user(&mut self, object: &ObjectRef, user: IngressId) -> SecretId {
         let id = self.slot(object);
-        self.slots[id as usize].users.insert(user);
+        if let Some(secret) = self.slots.get_mut(id) {
+            secret.users = self.crowds.insert(secret.users, user);
+        }
         id
     }
 
     /// Somebody no longer refers to the Secret.
     pub(super) fn remove_user(&mut self, id: SecretId, user: IngressId) {
-        if let Some(secret) = self.slots.get_mut(id as usize) {
-            secret.users.remove(user);
+        if let Some(secret) = self.slots.get_mut(id) {
+            secret.users = self.crowds.remove(secret.users, user);
             self.drop_unused(id);
         }
     }
 
-    /// The reference that is in use for a Secret already.
-    pub(super) fn known(&self, namespace: &str, name: &str) -> Option<&ObjectRef> {
-        let hash = self.hasher.hash_one((namespace, name));
-        let is_it = |id: &SecretId| {
-            let object = &self.slots[*id as usize].object;
-            *object.name == *name && *object.namespace == *namespace
-        };
-        Some(self.object(*self.index.find(hash, is_it)?))
-    }
-
-    /// The Secret's name.
-    pub(super) fn object(&self, id: SecretId) -> &ObjectRef {
-        &self.slots[id as usize].object
+    /// The Secret's name; an empty one if there is no such Secret.
+    pub(super) fn object(&self, id: SecretId) -> ObjectRef {
+        let names = self.slots.get(id).and_then(|secret| {
+            let namespace = self.namespaces.text(secret.namespace)?;
+            Some(ObjectRef { namespace: Arc::clone(namespace), name: Arc::clone(&secret.name) })
+        });
+        names.unwrap_or_else(|| ObjectRef::new("", ""))
     }
 
     /// True if the Secret exists.
     pub(super) fn exists(&self, id: SecretId) -> bool {
-        self.slots[id as usize].version.is_some()
+        self.slots.get(id).is_some_and(|secret| secret.version.is_some())
     }
 
     /// Fingerprint of the version that the Secret has now.
     pub(super) fn version(&self, object: &ObjectRef) -> Option<NonZeroU64> {
-        self.slots[self.find(object)? as usize].version
+        self.slots.get(self.find(object)?)?.version
     }
 
     fn find(&self, object: &ObjectRef) -> Option<SecretId> {
-        let hash = self.hash(object);
-        self.index.find(hash, |id| self.slots[*id as usize].object == *object).copied()
+        let namespace = self.namespaces.find(&object.namespace)?;
+        let is_it = |id: &SecretId| {
+            self.slots.get(*id).is_some_and(|secret| secret.namespace == namespace && secret.name == object.name)
+        };
+        self.index.find(self.hasher.hash_one((namespace, &*object.name)), is_it).copied()
     }
 
     fn slot(&mut self, object: &ObjectRef) -> SecretId {
         if let Some(id) = self.find(object) {
             return id;
         }
-        let secret = Secret { object: object.clone(), version: None, users: Users::default() };
-        let id = super::id(self.slots.insert(secret));
-        let hash = self.hash(object);
+        let namespace = self.namespaces.enter(&object.namespace);
+        let name = Arc::clone(&object.name);
+        let id = self.slots.insert(Secret { name, version: None, namespace, users: Users::NONE });
         let (slots, hasher) = (&self.slots, &self.hasher);
-        self.index.insert_unique(hash, id, |id| name_hash(hasher, &slots[*id as usize].object));
+        self.index.insert_unique(hash(slots, id, hasher), id, |id| hash(slots, *id, hasher));
         id
     }
 
-    fn hash(&self, object: &ObjectRef) -> u64 {
-        name_hash(&self.hasher, object)
-    }
-
     fn drop_unused(&mut self, id: SecretId) {
-        let secret = &self.slots[id as usize];
-        if secret.version.is_some() || !secret.users.is_empty() {
+        let is_used = |secret: &Secret| secret.version.is_some() || !secret.users.is_empty();
+        if self.slots.get(id).is_none_or(is_used) {
             return;
         }
-        let hash = self.hash(&secret.object);
-        if let Ok(entry) = self.index.find_entry(hash, |found| *found == id) {
+        if let Ok(entry) = self.index.find_entry(hash(&self.slots, id, &self.hasher), |found| *found == id) {
             entry.remove();
         }
-        self.slots.remove(id as usize);
+        if let Some(gone) = self.slots.remove(id) {
+            self.namespaces.leave(gone.namespace);
+        }
     }
 }
 
-fn name_hash(hasher: &foldhash::fast::RandomState, object: &ObjectRef) -> u64 {
-    hasher.hash_one((&*object.namespace, &*object.name))
+fn hash(slots: &Slots<Secret>, id: SecretId, hasher: &foldhash::fast::RandomState) -> u64 {
+    slots.get(id).map_or(0, |secret| hasher.hash_one((secret.namespace, &*secret.name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_takes_32_bytes_besides_its_name() {
+        assert_eq!(size_of::<Secret>(), 32);
+    }
 }

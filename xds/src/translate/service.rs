@@ -8,8 +8,8 @@ use super::problem::Problems;
 use crate::packed::{Reader, put_text};
 
 /// What is kept of a Service, packed: the external name (empty if it has endpoints), then its TCP ports.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct PackedService(Box<[u8]>);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PackedService<'a>(pub(super) &'a [u8]);
 
 /// A port of a Service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,9 +33,9 @@ const MAX_PORT_NAME: usize = 63;
 /// The `appProtocol` that says so since Kubernetes 1.26 (KEP-3726).
 const H2C_PROTOCOL: &str = "kubernetes.io/h2c";
 
-impl PackedService {
-    /// Reads a Service. `None` if it is rejected.
-    pub(super) fn read(service: &Service, problems: &mut Problems) -> Option<Self> {
+impl<'s> PackedService<'s> {
+    /// Packs a Service. `None` if it is rejected.
+    pub(super) fn pack(service: &Service, problems: &mut Problems) -> Option<Vec<u8>> {
         let spec = service.spec.clone().unwrap_or_default();
         let mut bytes = Vec::new();
         let external = spec.type_.as_deref() == Some("ExternalName");
@@ -46,16 +46,19 @@ impl PackedService {
         for (index, port) in spec.ports.iter().flatten().enumerate() {
             put_port(&mut bytes, index, port, problems);
         }
-        (!problems.rejected()).then(|| Self(bytes.into_boxed_slice()))
+        (!problems.rejected()).then_some(bytes)
     }
 
     /// The name that an `ExternalName` Service stands for.
-    pub(super) fn external_name(&self) -> Option<&str> {
-        Reader(&self.0).text().filter(|name| !name.is_empty())
+    pub(super) fn external_name(self) -> Option<&'s str> {
+        Reader(self.0).text().filter(|name| !name.is_empty())
     }
 
     /// The port that a route names. An `ExternalName` Service without ports has every number.
-    pub(super) fn port<'a>(&'a self, wanted: PortRef<'a>) -> Option<Port<'a>> {
+    pub(super) fn port<'a>(self, wanted: PortRef<'a>) -> Option<Port<'a>>
+    where
+        's: 'a,
+    {
         let mut ports = self.ports().peekable();
         if let PortRef::Number(number) = wanted
             && self.external_name().is_some()
@@ -70,8 +73,8 @@ impl PackedService {
     }
 
     /// The TCP ports, in the order written.
-    pub(super) fn ports(&self) -> impl Iterator<Item = Port<'_>> {
-        let mut bytes = Reader(&self.0);
+    pub(super) fn ports(self) -> impl Iterator<Item = Port<'s>> {
+        let mut bytes = Reader(self.0);
         bytes.text();
         std::iter::from_fn(move || Some(Port { number: bytes.port()?, h2c: bytes.byte()? == 1, name: bytes.text()? }))
     }

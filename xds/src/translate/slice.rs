@@ -12,15 +12,15 @@ use crate::packed::{Reader, put_text};
 pub(super) const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 
 /// What is kept of an EndpointSlice, packed: what its name adds to the Service's, its TCP ports, its ready addresses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct PackedSlice(Box<[u8]>);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PackedSlice<'a>(pub(super) &'a [u8]);
 
 const WHOLE: u8 = 0;
 const SUFFIX: u8 = 1;
 
-impl PackedSlice {
-    /// Reads a slice of a Service. `None` if it is rejected.
-    pub(super) fn read(name: &str, service: &str, slice: &EndpointSlice, problems: &mut Problems) -> Option<Self> {
+impl PackedSlice<'_> {
+    /// Packs a slice of a Service. `None` if it is rejected.
+    pub(super) fn pack(name: &str, service: &str, slice: &EndpointSlice, problems: &mut Problems) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
         let suffix = name.strip_prefix(service);
         bytes.push(if suffix.is_some() { SUFFIX } else { WHOLE });
@@ -31,12 +31,12 @@ impl PackedSlice {
                 put_addresses(&mut bytes, index, endpoint, problems);
             }
         }
-        (!problems.rejected()).then(|| Self(bytes.into_boxed_slice()))
+        (!problems.rejected()).then_some(bytes)
     }
 
     /// True if this is the slice of that name, of that Service.
-    pub(super) fn is_named(&self, name: &str, service: &str) -> bool {
-        let mut bytes = Reader(&self.0);
+    pub(super) fn is_named(self, name: &str, service: &str) -> bool {
+        let mut bytes = Reader(self.0);
         match (bytes.byte(), bytes.text()) {
             (Some(SUFFIX), Some(suffix)) => name.strip_prefix(service) == Some(suffix),
             (_, whole) => whole == Some(name),
@@ -44,8 +44,8 @@ impl PackedSlice {
     }
 
     /// Appends the ready addresses with the port of that name.
-    pub(super) fn addresses(&self, port_name: &str, into: &mut Vec<SocketAddr>) {
-        let mut bytes = Reader(&self.0);
+    pub(super) fn addresses(self, port_name: &str, into: &mut Vec<SocketAddr>) {
+        let mut bytes = Reader(self.0);
         bytes.byte();
         bytes.text();
         let mut number = None;

@@ -6,13 +6,13 @@ use hashbrown::HashSet;
 use metrics::{Unit, counter, describe_counter};
 
 use super::Translator;
-use super::backends::{Backing, split};
+use super::backends::Backing;
 use super::objects::Serving;
 use super::problem::Problems;
 use super::references;
 use crate::fault::{Finder, Subject};
 use crate::object::{ObjectEvent, ObjectKey, ObjectKind, ObjectRef};
-use crate::resource::{ClusterName, EndpointSet, PackedRouteSet, Update, VirtualHost};
+use crate::resource::{ClusterName, EndpointSet, PackedRouteSet, Update, VirtualHost, cluster_parts};
 
 const EVENTS: &str = "postern_translate_events_total";
 const RESOURCES: &str = "postern_translate_resources_total";
@@ -75,15 +75,13 @@ impl Translator {
             let Some(record) = self.state.objects.get(id) else { continue };
             let key = record.key();
             let mut problems = Problems::of(Subject::Object(key.clone()));
-            references::check(id, record, &self.state, &self.classes, &self.options, &mut problems);
+            references::check(&record, &self.state, &self.classes, &self.options, &mut problems);
             let faults = problems.into_faults();
             let reported = !faults.is_empty();
-            if reported || record.reported {
+            if reported || record.state.reported {
                 self.tell(Finder::References, &key, faults);
             }
-            if let Some(record) = self.state.objects.get_mut(id) {
-                record.reported = reported;
-            }
+            self.state.objects.set_reported(id, reported);
         }
     }
 
@@ -111,7 +109,7 @@ impl Translator {
         if ready <= limit && self.overfull.is_empty() {
             return;
         }
-        let (namespace, service) = split(cluster.as_str());
+        let (namespace, service, _) = cluster_parts(cluster.as_str());
         let object = ObjectRef::new(namespace, service);
         let key = ObjectKey { kind: ObjectKind::Service, object: object.clone() };
         let mut problems = Problems::of(Subject::Object(key.clone()));

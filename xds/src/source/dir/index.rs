@@ -1,7 +1,7 @@
 //! Which file holds which object: folders, files, and the owner of every object that is in effect.
 //!
-//! Made to be small and to change in constant time: files are chained within their folder, an object's name stands
-//! once, packed in the [`Record`] of its file, and the table of owners holds only hashes.
+//! Made to be small and to change in constant time: each folder has a table of its files, an object's name stands once, in
+//! the packed [`Record`] of its file, and the table of owners holds only hashes.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
@@ -11,11 +11,11 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use slab::Slab;
 
 use super::file::Identity;
 use super::record::{Entry, Record};
 use crate::object::{ObjectKind, ObjectRef};
+use crate::store::{PackId, Packs, Slots};
 
 /// A folder in the [`Index`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,24 +25,20 @@ pub(super) struct DirId(u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct FileId(u32);
 
-/// The end of a chain of files.
-const NONE: u32 = u32::MAX;
-
 #[derive(Debug)]
 struct Dir {
     path: Arc<Path>,
     identity: Identity,
-    first: u32,
+    /// By name.
+    files: HashTable<u32>,
 }
 
 #[derive(Debug)]
 struct File {
     dir: u32,
-    next: u32,
-    previous: u32,
     /// Of the file's status when it was read; 0 if it has not been read.
     stamp: u32,
-    record: Record,
+    record: PackId,
 }
 
 /// The owner of the object whose name has this hash. It tells which records to look at; the names in them decide.
@@ -55,17 +51,13 @@ struct Owner {
 /// Folders, files and owners.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    dirs: Slab<Dir>,
+    dirs: Slots<Dir>,
     by_path: BTreeMap<Arc<Path>, DirId>,
     by_identity: HashMap<Identity, DirId>,
-    files: Slab<File>,
-    by_name: HashTable<u32>,
+    files: Slots<File>,
+    records: Packs,
     owners: HashTable<Owner>,
     seed: RandomState,
-}
-
-fn id(index: usize) -> u32 {
-    u32::try_from(index).unwrap_or(NONE)
 }
 
 impl Index {
@@ -87,18 +79,18 @@ impl Index {
 
     /// The path of a folder.
     pub(super) fn dir_path(&self, dir: DirId) -> Option<Arc<Path>> {
-        self.dirs.get(dir.0 as usize).map(|dir| Arc::clone(&dir.path))
+        self.dirs.get(dir.0).map(|dir| Arc::clone(&dir.path))
     }
 
     /// What a folder was known by when it was added.
     pub(super) fn identity(&self, dir: DirId) -> Option<Identity> {
-        self.dirs.get(dir.0 as usize).map(|dir| dir.identity)
+        self.dirs.get(dir.0).map(|dir| dir.identity)
     }
 
     /// Adds a folder that is not there yet.
     pub(super) fn add_dir(&mut self, path: &Path, identity: Identity) -> DirId {
         let path: Arc<Path> = path.into();
-        let dir = DirId(id(self.dirs.insert(Dir { path: Arc::clone(&path), identity, first: NONE })));
+        let dir = DirId(self.dirs.insert(Dir { path: Arc::clone(&path), identity, files: HashTable::new() }));
         self.by_path.insert(path, dir);
         self.by_identity.insert(identity, dir);
         dir
@@ -106,7 +98,7 @@ impl Index {
 
     /// A folder at a known path has become another one.
     pub(super) fn set_identity(&mut self, dir: DirId, identity: Identity) {
-        if let Some(known) = self.dirs.get_mut(dir.0 as usize) {
+        if let Some(known) = self.dirs.get_mut(dir.0) {
             if self.by_identity.get(&known.identity) == Some(&dir) {
                 self.by_identity.remove(&known.identity);
             }
@@ -117,7 +109,7 @@ impl Index {
 
     /// Forgets a folder, which has no files any more.
     pub(super) fn remove_dir(&mut self, dir: DirId) {
-        if let Some(gone) = self.dirs.try_remove(dir.0 as usize) {
+        if let Some(gone) = self.dirs.remove(dir.0) {
             self.by_path.remove(&gone.path);
             if self.by_identity.get(&gone.identity) == Some(&dir) {
                 self.by_identity.remove(&gone.identity);
@@ -137,100 +129,75 @@ impl Index {
         below.filter(|below| below.parent() == Some(path)).collect()
     }
 
-    fn name_hash(&self, dir: u32, name: &str) -> u64 {
-        self.seed.hash_one((dir, name))
-    }
-
     /// A file by folder and name.
     pub(super) fn file(&self, dir: DirId, name: &str) -> Option<FileId> {
-        let is_it = |&file: &u32| {
-            self.files.get(file as usize).is_some_and(|file| file.dir == dir.0 && file.record.file() == name)
-        };
-        self.by_name.find(self.name_hash(dir.0, name), is_it).copied().map(FileId)
+        let is_it = |&file: &u32| self.files.get(file).is_some_and(|file| self.record_of(file).file() == name);
+        self.dirs.get(dir.0)?.files.find(self.seed.hash_one(name), is_it).copied().map(FileId)
     }
 
-    /// Adds a file that is not there yet.
+    /// Adds a file that is not there yet to a folder that is.
     pub(super) fn add_file(&mut self, dir: DirId, name: &str) -> FileId {
-        let next = self.dirs.get(dir.0 as usize).map_or(NONE, |dir| dir.first);
-        if self.files.len() == self.files.capacity() {
-            // Not twice as many: half of that would often stay unused.
-            self.files.reserve_exact(self.files.len() / 8 + 64);
+        let record = self.records.insert(&Record::pack(name, []));
+        let file = self.files.insert(File { dir: dir.0, stamp: 0, record });
+        let (files, records, seed) = (&self.files, &self.records, &self.seed);
+        if let Some(dir) = self.dirs.get_mut(dir.0) {
+            dir.files.insert_unique(seed.hash_one(name), file, |&file| {
+                files.get(file).map_or(0, |file| seed.hash_one(Record(records.get(file.record)).file()))
+            });
         }
-        let file = File { dir: dir.0, next, previous: NONE, stamp: 0, record: Record::new(name, []) };
-        let file = id(self.files.insert(file));
-        if let Some(next) = self.files.get_mut(next as usize) {
-            next.previous = file;
-        }
-        if let Some(dir) = self.dirs.get_mut(dir.0 as usize) {
-            dir.first = file;
-        }
-        let hash = self.name_hash(dir.0, name);
-        let (files, seed) = (&self.files, &self.seed);
-        self.by_name.insert_unique(hash, file, |&file| {
-            files.get(file as usize).map_or(0, |file| seed.hash_one((file.dir, file.record.file())))
-        });
         FileId(file)
     }
 
     /// Forgets a file, which owns nothing any more.
     pub(super) fn remove_file(&mut self, file: FileId) {
-        let Some(gone) = self.files.get(file.0 as usize) else { return };
-        let hash = self.name_hash(gone.dir, gone.record.file());
-        if let Ok(found) = self.by_name.find_entry(hash, |&other| other == file.0) {
+        let Some(gone) = self.files.remove(file.0) else { return };
+        let hash = self.seed.hash_one(self.record_of(&gone).file());
+        if let Some(dir) = self.dirs.get_mut(gone.dir)
+            && let Ok(found) = dir.files.find_entry(hash, |&other| other == file.0)
+        {
             found.remove();
         }
-        let gone = self.files.remove(file.0 as usize);
-        match self.files.get_mut(gone.previous as usize) {
-            Some(previous) => previous.next = gone.next,
-            None => {
-                if let Some(dir) = self.dirs.get_mut(gone.dir as usize) {
-                    dir.first = gone.next;
-                }
-            }
-        }
-        if let Some(next) = self.files.get_mut(gone.next as usize) {
-            next.previous = gone.previous;
-        }
+        self.records.remove(gone.record);
     }
 
-    /// The files of a folder.
+    /// The files of a folder, in no order.
     pub(super) fn files_in(&self, dir: DirId) -> impl Iterator<Item = FileId> {
-        let first = self.dirs.get(dir.0 as usize).map_or(NONE, |dir| dir.first);
-        let known = |file: u32| (file != NONE).then_some(file);
-        std::iter::successors(known(first), move |&file| {
-            self.files.get(file as usize).and_then(|file| known(file.next))
-        })
-        .map(FileId)
+        self.dirs.get(dir.0).into_iter().flat_map(|dir| &dir.files).copied().map(FileId)
     }
 
-    /// The record of a file; an empty one if the file is not known.
-    pub(super) fn record(&self, file: FileId) -> Option<&Record> {
-        self.files.get(file.0 as usize).map(|file| &file.record)
+    /// The record of a file.
+    pub(super) fn record(&self, file: FileId) -> Option<Record<'_>> {
+        self.files.get(file.0).map(|file| self.record_of(file))
+    }
+
+    fn record_of(&self, file: &File) -> Record<'_> {
+        Record(self.records.get(file.record))
     }
 
     /// Replaces what is remembered of the objects in a file.
     pub(super) fn set_entries(&mut self, file: FileId, entries: &[Entry]) {
-        if let Some(file) = self.files.get_mut(file.0 as usize) {
-            file.record = Record::new(file.record.file(), entries);
+        if let Some(file) = self.files.get_mut(file.0) {
+            let record = Record::pack(Record(self.records.get(file.record)).file(), entries);
+            file.record = self.records.replace(file.record, &record);
         }
     }
 
     /// The stamp that a file had when it was read.
     pub(super) fn stamp(&self, file: FileId) -> u32 {
-        self.files.get(file.0 as usize).map_or(0, |file| file.stamp)
+        self.files.get(file.0).map_or(0, |file| file.stamp)
     }
 
     /// Notes the stamp of a file.
     pub(super) fn set_stamp(&mut self, file: FileId, stamp: u32) {
-        if let Some(file) = self.files.get_mut(file.0 as usize) {
+        if let Some(file) = self.files.get_mut(file.0) {
             file.stamp = stamp;
         }
     }
 
     /// The path of a file; an empty one if the file is not known.
     pub(super) fn path(&self, file: FileId) -> PathBuf {
-        let Some(file) = self.files.get(file.0 as usize) else { return PathBuf::new() };
-        self.dirs.get(file.dir as usize).map_or_else(PathBuf::new, |dir| dir.path.join(file.record.file()))
+        let Some(file) = self.files.get(file.0) else { return PathBuf::new() };
+        self.dirs.get(file.dir).map_or_else(PathBuf::new, |dir| dir.path.join(self.record_of(file).file()))
     }
 
     /// The order in which objects in two files are preferred.
@@ -246,8 +213,8 @@ impl Index {
     pub(super) fn owner(&self, kind: ObjectKind, object: &ObjectRef) -> Option<FileId> {
         let hash = self.owner_hash(kind, object);
         let holds = |owner: &Owner| {
-            let file = self.files.get(owner.file as usize);
-            owner.hash == hash && file.is_some_and(|file| file.record.find(kind, object).is_some())
+            let file = self.files.get(owner.file);
+            owner.hash == hash && file.is_some_and(|file| self.record_of(file).find(kind, object).is_some())
         };
         self.owners.find(self.seed.hash_one(hash), holds).map(|owner| FileId(owner.file))
     }

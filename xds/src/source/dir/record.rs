@@ -1,4 +1,4 @@
-//! What is remembered of a file: its name and the objects in it, packed into one allocation.
+//! What is remembered of a file: its name and the objects in it, packed into one text of bytes.
 //!
 //! A gateway with 100,000 services has 200,000 of these, so an object costs about thirteen bytes besides its name:
 //! lengths are variable-length integers (LEB128); of a name only what differs from the name before is written, which
@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use crate::object::{ObjectKey, ObjectKind, ObjectRef};
+use crate::packed::{Reader, put_number};
 
 /// The type of Secret that is written as a number.
 const TLS_TYPE: &str = "kubernetes.io/tls";
@@ -56,12 +57,12 @@ impl Place {
 }
 
 /// The record of a file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Record(Box<[u8]>);
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Record<'r>(pub(super) &'r [u8]);
 
-impl Record {
+impl<'r> Record<'r> {
     /// Packs the name of a file and its objects.
-    pub(super) fn new<'a>(file: &str, entries: impl IntoIterator<Item = &'a Entry>) -> Self {
+    pub(super) fn pack<'a>(file: &str, entries: impl IntoIterator<Item = &'a Entry>) -> Vec<u8> {
         let mut out = Vec::with_capacity(128);
         put_text(&mut out, file);
         let (mut namespace, mut name, mut place) = ("", file, Place::default());
@@ -77,10 +78,10 @@ impl Record {
             (namespace, name, place) = (&object.namespace, &object.name, facts.place);
             if !follows {
                 for number in [place.document, place.item, place.start] {
-                    put_number(&mut out, number);
+                    put_number(&mut out, number.into());
                 }
             }
-            put_number(&mut out, place.length);
+            put_number(&mut out, place.length.into());
             out.extend(facts.fingerprint.to_le_bytes());
             if *kind == ObjectKind::Secret {
                 out.extend(facts.version.to_le_bytes());
@@ -89,23 +90,23 @@ impl Record {
                 put_text(&mut out, other);
             }
         }
-        Self(out.as_slice().into())
+        out
     }
 
     /// The file's name.
-    pub(super) fn file(&self) -> &str {
-        Reader(&self.0).text().unwrap_or_default()
+    pub(super) fn file(self) -> &'r str {
+        text(&mut Reader(self.0)).unwrap_or_default()
     }
 
     /// The objects in it.
-    pub(super) fn entries(&self) -> Entries<'_> {
-        let mut reader = Reader(&self.0);
-        let name = reader.text().unwrap_or_default().to_owned();
+    pub(super) fn entries(self) -> Entries<'r> {
+        let mut reader = Reader(self.0);
+        let name = text(&mut reader).unwrap_or_default().to_owned();
         Entries { reader, namespace: "", name, place: Place::default() }
     }
 
     /// What is remembered of one object in it.
-    pub(super) fn find(&self, kind: ObjectKind, object: &ObjectRef) -> Option<Facts> {
+    pub(super) fn find(self, kind: ObjectKind, object: &ObjectRef) -> Option<Facts> {
         let mut entries = self.entries();
         loop {
             let (found, facts) = entries.step()?;
@@ -140,22 +141,23 @@ impl Entries<'_> {
         let head = self.reader.byte()?;
         let kind = kind_of(head >> 2 & 7)?;
         if head & 2 == 0 {
-            self.namespace = self.reader.text()?;
+            self.namespace = text(&mut self.reader)?;
         }
-        self.reader.name(&mut self.name)?;
+        next_name(&mut self.reader, &mut self.name)?;
         self.place = if head & 1 == 1 {
-            self.place.next(self.reader.number()?)
+            self.place.next(number(&mut self.reader)?)
         } else {
             let reader = &mut self.reader;
-            let (document, item, start) = (reader.number()?, reader.number()?, reader.number()?);
-            Place { document, item, start, length: reader.number()? }
+            let (document, item, start) = (number(reader)?, number(reader)?, number(reader)?);
+            Place { document, item, start, length: number(reader)? }
         };
-        let fingerprint = self.reader.word()?;
-        let version = if kind == ObjectKind::Secret { self.reader.word()? } else { 0 };
+        let mut word = || self.reader.array().map(u64::from_le_bytes);
+        let fingerprint = word()?;
+        let version = if kind == ObjectKind::Secret { word()? } else { 0 };
         let secret_type = match head >> 5 {
             0 => None,
             1 => Some(TLS_TYPE.into()),
-            _ => Some(self.reader.text()?.into()),
+            _ => Some(text(&mut self.reader)?.into()),
         };
         Some((kind, Facts { fingerprint, version, secret_type, place: self.place }))
     }
@@ -180,24 +182,16 @@ fn kind_of(code: u8) -> Option<ObjectKind> {
     CODES.get(usize::from(code)).copied()
 }
 
-fn put_number(out: &mut Vec<u8>, mut number: u32) {
-    while number >= 0x80 {
-        out.push(u8::try_from(number & 0x7f).unwrap_or(0) | 0x80);
-        number >>= 7;
-    }
-    out.push(u8::try_from(number).unwrap_or(0));
-}
-
 fn put_text(out: &mut Vec<u8>, text: &str) {
-    put_number(out, u32::try_from(text.len()).unwrap_or(0));
+    put_number(out, text.len() as u64);
     out.extend(text.as_bytes());
 }
 
 /// Writes how much a name has in common with the one before, and the rest.
 fn put_name(out: &mut Vec<u8>, before: &str, name: &str) {
     let same = before.chars().zip(name.chars()).take_while(|(a, b)| a == b);
-    let common = same.map(|(a, _)| a.len_utf8()).sum();
-    put_number(out, u32::try_from(common).unwrap_or(0));
+    let common = same.map(|(a, _)| a.len_utf8()).sum::<usize>();
+    put_number(out, common as u64);
     put_text(out, name.get(common..).unwrap_or_default());
 }
 
@@ -210,49 +204,21 @@ fn type_code(secret_type: Option<&str>) -> u8 {
     }
 }
 
-/// Takes a record apart. `None` at its end.
-#[derive(Debug)]
-struct Reader<'a>(&'a [u8]);
+fn number(reader: &mut Reader<'_>) -> Option<u32> {
+    u32::try_from(reader.number()?).ok()
+}
 
-impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (head, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(head)
-    }
+fn text<'r>(reader: &mut Reader<'r>) -> Option<&'r str> {
+    let length = usize::try_from(reader.number()?).ok()?;
+    reader.text_of(length)
+}
 
-    fn byte(&mut self) -> Option<u8> {
-        self.take(1)?.first().copied()
-    }
-
-    fn number(&mut self) -> Option<u32> {
-        let (mut number, mut shift) = (0_u32, 0);
-        loop {
-            let byte = self.byte()?;
-            number |= u32::from(byte & 0x7f).checked_shl(shift)?;
-            if byte < 0x80 {
-                return Some(number);
-            }
-            shift += 7;
-        }
-    }
-
-    fn word(&mut self) -> Option<u64> {
-        Some(u64::from_le_bytes(self.take(8)?.try_into().ok()?))
-    }
-
-    fn text(&mut self) -> Option<&'a str> {
-        let length = usize::try_from(self.number()?).ok()?;
-        std::str::from_utf8(self.take(length)?).ok()
-    }
-
-    /// Turns the name before into the next one.
-    fn name(&mut self, name: &mut String) -> Option<()> {
-        let common = usize::try_from(self.number()?).ok()?;
-        name.is_char_boundary(common).then(|| name.truncate(common))?;
-        name.push_str(self.text()?);
-        Some(())
-    }
+/// Turns the name before into the next one.
+fn next_name(reader: &mut Reader<'_>, name: &mut String) -> Option<()> {
+    let common = usize::try_from(reader.number()?).ok()?;
+    name.is_char_boundary(common).then(|| name.truncate(common))?;
+    name.push_str(text(reader)?);
+    Some(())
 }
 
 #[cfg(test)]
@@ -275,7 +241,8 @@ mod tests {
         let mut entries: Vec<Entry> = (0..).zip(CODES).map(|(n, kind)| entry(kind, "a", "one", n)).collect();
         entries.push(entry(ObjectKind::Secret, "b", "two", 300_000));
         entries.push(entry(ObjectKind::IngressClass, "", "three", 1));
-        let record = Record::new("file.yaml", &entries);
+        let packed = Record::pack("file.yaml", &entries);
+        let record = Record(&packed);
         assert_eq!(record.file(), "file.yaml");
         assert_eq!(record.entries().collect::<Vec<_>>(), entries);
         let found = record.find(ObjectKind::Secret, &ObjectRef::new("b", "two")).unwrap();
@@ -287,7 +254,8 @@ mod tests {
     fn names_that_begin_like_the_one_before_are_unpacked_whole() {
         let names = ["grün-a", "grü", "grün-a-00001", "", "g", "gr\u{fb}n", "grün-a"];
         let entries: Vec<Entry> = (1..).zip(names).map(|(n, name)| entry(ObjectKind::Service, "é", name, n)).collect();
-        let record = Record::new("grün-a.yaml", &entries);
+        let packed = Record::pack("grün-a.yaml", &entries);
+        let record = Record(&packed);
         assert_eq!(record.entries().collect::<Vec<_>>(), entries);
     }
 
@@ -299,7 +267,8 @@ mod tests {
             entry.facts.place = Place { document, item, start, length };
             entry
         });
-        let record = Record::new("file.yaml", &entries);
+        let packed = Record::pack("file.yaml", &entries);
+        let record = Record(&packed);
         assert!(record.entries().eq(entries));
     }
 
@@ -313,6 +282,6 @@ mod tests {
             entry
         });
         let names = "shop.yaml".len() + "default".len() + "-00001".len() + 2;
-        assert_eq!(Record::new("shop.yaml", &entries).0.len(), names + 2 * 13);
+        assert_eq!(Record::pack("shop.yaml", &entries).len(), names + 2 * 13);
     }
 }
