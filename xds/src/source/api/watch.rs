@@ -32,7 +32,8 @@ mod connection;
 mod list;
 mod permission;
 
-/// A connection that lasted so long was a good one.
+/// A connection that lasted so long was a good one, and so was one that brought something, however short: the waits of
+/// connections that break off while much happens must not add up.
 const LASTED: Duration = Duration::from_secs(5);
 
 /// So often a connection may break at the same place before another way is tried.
@@ -103,13 +104,14 @@ impl Watcher {
         loop {
             let (begun, position) = (Instant::now(), self.position.clone());
             let result = self.follow().await;
+            let was_good = self.position != position || begun.elapsed() >= LASTED;
             if self.position != position {
                 self.stuck = 0;
             }
             let pause = match result {
-                Ok(()) if begun.elapsed() >= LASTED => self.worked(),
+                Ok(()) if was_good => self.worked(),
                 Ok(()) => self.backoff.fail(),
-                Err(failure) => self.failed(&failure, begun.elapsed()),
+                Err(failure) => self.failed(&failure, was_good),
             };
             sleep(pause).await;
         }
@@ -133,7 +135,7 @@ impl Watcher {
     }
 
     /// Decides where to go on after a failure, and when.
-    fn failed(&mut self, failure: &Failure, lasted: Duration) -> Duration {
+    fn failed(&mut self, failure: &Failure, was_good: bool) -> Duration {
         self.metrics.failed(failure.reason());
         if self.falls_back(failure) {
             tracing::debug!(target = %self.target, error = %failure, "lists are read in pages from now on");
@@ -143,7 +145,7 @@ impl Watcher {
         if let Some(pause) = self.not_allowed(failure) {
             return pause;
         }
-        if lasted >= LASTED {
+        if was_good {
             self.backoff.reset();
         }
         self.lose(failure);

@@ -105,6 +105,21 @@ async fn a_server_that_is_away_for_hours_takes_nothing_away_and_is_not_stormed()
 }
 
 #[tokio::test(start_paused = true)]
+async fn watches_that_break_off_while_much_happens_are_begun_again_soon() {
+    for how in [Reply::closed, Reply::broken] {
+        let api = ScriptedApi::default();
+        api.script("list", "services", [Reply::whole(list(&[service("a", 1)], "7", None))]);
+        let change = |version| how(Reply::watch(&[line("MODIFIED", &service("a", version))]));
+        api.script("watch", "services", (10..40).map(change));
+        let mut world = World::new(&api);
+        world.synced().await;
+        let begun = Instant::now();
+        world.until(|world| world.services() == "a=v39").await;
+        assert!(begun.elapsed() <= Duration::from_millis(30 * 500), "thirty waits took {:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_watch_that_says_nothing_any_more_is_left() {
     let api = ScriptedApi::default();
     api.script(
