@@ -33,7 +33,7 @@ use tokio::sync::watch;
 
 use crate::connection::{self, Connection};
 use crate::route::Matched;
-use crate::tables::Tables;
+use crate::tables::{Snapshot, Tables};
 use crate::upstream::Upstreams;
 use crate::upstream::peer::{Peers, protocol_for};
 
@@ -119,12 +119,22 @@ impl Postern {
         }
     }
 
-    async fn choose_peer(&self, ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
+    async fn choose_peer(&self, session: &Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
         ctx.choice = None;
         ctx.is_connected = false;
-        let Some(matched) = &ctx.matched else { return Err(Error::new_in(ErrorType::InternalError)) };
-        let chosen = self.upstreams.choose(matched.cluster(), matched.held_cluster(), &mut ctx.attempts).await;
-        let choice = chosen.map_err(|reason| {
+        let (Some(matched), Some(connection)) = (&mut ctx.matched, connection::of(session)) else {
+            return Err(Error::new_in(ErrorType::InternalError));
+        };
+        let (arrival, request) = (Arrival::from(connection), session.req_header());
+        let mut has_waited = false;
+        let destination = |snapshot: &Snapshot| {
+            if std::mem::replace(&mut has_waited, true) {
+                admit::follow_change(matched, snapshot, &arrival, request);
+            }
+            // A cluster that is not in the tables any more may be held by the route.
+            snapshot.clusters.get(matched.cluster()).or_else(|| matched.held_cluster().cloned())
+        };
+        let choice = self.upstreams.choose(destination, &mut ctx.attempts).await.map_err(|reason| {
             ctx.failure = Some(Failure::Unavailable(reason));
             Error::new_up(ErrorType::HTTPStatus(503))
         })?;
@@ -172,17 +182,20 @@ impl Postern {
 
     /// Whether the request is sent again.
     fn is_repeated(&self, session: &Session, error: &Error, ctx: &mut RequestContext, is_reused: bool) -> bool {
+        let method = &session.req_header().method;
         let exchange = Exchange {
-            is_idempotent: session.req_header().method.is_idempotent(),
+            is_safe: method.is_safe(),
+            is_idempotent: method.is_idempotent(),
             is_reused,
             has_response: ctx.has_response || session.response_written().is_some(),
             can_replay: !session.retry_buffer_truncated(),
             repeats: ctx.repeats,
+            breaks: ctx.breaks,
         };
         let is_repeated = retry::may_repeat(error, exchange);
         if is_repeated {
             tracing::debug!(%error, "sending a request again");
-            ctx.repeats += 1;
+            ctx.repeat(is_reused);
             self.figures.retried();
         }
         is_repeated

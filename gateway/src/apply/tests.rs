@@ -1,5 +1,6 @@
 use std::sync::Mutex;
 
+use pingora_http::RequestHeader;
 use xds::ObjectRef;
 use xds::resource::{
     Discovery, Forward, PathMatch, Route, RouteSet, SecretVersion, Split, UpstreamProtocol, Visibility, WildcardDepth,
@@ -7,7 +8,8 @@ use xds::resource::{
 
 use super::*;
 use crate::listener::ListenerName;
-use crate::route::{Decision, RequestFacts, match_request};
+use crate::proxy::admit::{Arrival, follow_change};
+use crate::route::{Decision, Matched, RequestFacts, match_request};
 
 #[derive(Debug, Default)]
 struct Heard(Mutex<Vec<String>>);
@@ -67,14 +69,18 @@ fn host(routes: &PackedRouteSet) -> VirtualHost {
     }
 }
 
-fn cluster_for(tables: &Tables, host: &str) -> Option<String> {
+fn matched(tables: &Tables, host: &str) -> Option<Matched> {
     let headers = http::HeaderMap::new();
     let listener = ListenerName::ExternalHttp;
     let facts = RequestFacts { listener, tls: None, authority: host, path: "/", headers: &headers };
     match match_request(&tables.load(), &facts) {
-        Decision::Forward(matched) => Some(matched.cluster().to_owned()),
+        Decision::Forward(matched) => Some(matched),
         _ => None,
     }
+}
+
+fn cluster_for(tables: &Tables, host: &str) -> Option<String> {
+    matched(tables, host).map(|matched| matched.cluster().to_owned())
 }
 
 fn ports(tables: &Tables, cluster: &str) -> Vec<u16> {
@@ -145,6 +151,30 @@ fn a_route_to_an_unknown_cluster_keeps_going_where_it_went_and_heals_when_the_cl
 }
 
 #[test]
+fn a_request_that_waits_follows_its_host_where_this_leads_by_now() {
+    let mut rig = with_shop();
+    let client = std::net::IpAddr::from([127, 0, 0, 1]);
+    let arrival = Arrival { listener: ListenerName::ExternalHttp, client, tls: None };
+    let mut request = RequestHeader::build("GET", b"/", None).expect("valid");
+    request.insert_header("host", "shop.test").expect("valid");
+    let mut waiting = matched(&rig.tables, "shop.test").expect("forwarded");
+    let mut now_at = |rig: &Rig| {
+        follow_change(&mut waiting, &rig.tables.load(), &arrival, &request);
+        waiting.cluster().to_owned()
+    };
+    let lead_to = |to: &str| vec![(pattern("shop.test"), Some(host(&routes_to(to))))];
+    rig.applier.apply(Update { version: 2, virtual_hosts: lead_to("b"), ..Update::default() });
+    assert_eq!(now_at(&rig), "a", "what was kept of before, for b is not known");
+    rig.applier.apply(Update { version: 3, clusters: vec![(name("b"), Some(cluster()))], ..Update::default() });
+    assert_eq!(now_at(&rig), "b");
+    rig.applier.apply(Update { version: 4, virtual_hosts: lead_to("a"), ..Update::default() });
+    assert_eq!(now_at(&rig), "a");
+    let gone = vec![(pattern("shop.test"), None)];
+    rig.applier.apply(Update { version: 5, virtual_hosts: gone, ..Update::default() });
+    assert_eq!(now_at(&rig), "a", "the way that it had when it came");
+}
+
+#[test]
 fn the_last_good_cluster_serves_on_even_when_the_same_update_drops_it() {
     let mut rig = with_shop();
     rig.applier.apply(Update {
@@ -154,10 +184,7 @@ fn the_last_good_cluster_serves_on_even_when_the_same_update_drops_it() {
         virtual_hosts: vec![(pattern("shop.test"), Some(host(&routes_to("b"))))],
         ..Update::default()
     });
-    let headers = http::HeaderMap::new();
-    let listener = ListenerName::ExternalHttp;
-    let facts = RequestFacts { listener, tls: None, authority: "shop.test", path: "/", headers: &headers };
-    let Decision::Forward(matched) = match_request(&rig.tables.load(), &facts) else { panic!("not forwarded") };
+    let matched = matched(&rig.tables, "shop.test").expect("forwarded");
     let held = matched.held_cluster().expect("the route holds it");
     assert_eq!(held.endpoints().addresses().len(), 1);
 }

@@ -54,14 +54,7 @@ pub fn admit(snapshot: &Snapshot, arrival: &Arrival<'_>, request: &RequestHeader
     if is_readiness_question(arrival.listener, authority, request) {
         return Admission::Answer(readiness(is_ready));
     }
-    let facts = RequestFacts {
-        listener: arrival.listener,
-        tls: arrival.tls,
-        authority,
-        path: request.uri.path(),
-        headers: &request.headers,
-    };
-    match match_request(snapshot, &facts) {
+    match match_request(snapshot, &facts(arrival, authority, request)) {
         Decision::Forward(matched) => Admission::Forward(matched),
         Decision::RedirectToHttps => Admission::Answer(redirect(authority, request)),
         Decision::NotFound(NoMatch::Host) => Admission::Answer(not_found("no service has this host")),
@@ -72,6 +65,22 @@ pub fn admit(snapshot: &Snapshot, arrival: &Arrival<'_>, request: &RequestHeader
         )),
         Decision::InvalidHost => Admission::Answer(refuse(Refusal::InvalidHost)),
     }
+}
+
+/// A request that waits for an endpoint goes where the routes of its host lead by now, if these have changed. One that leads
+/// nowhere any more keeps the way that it had when it came.
+pub fn follow_change(matched: &mut Matched, snapshot: &Snapshot, arrival: &Arrival<'_>, request: &RequestHeader) {
+    let Some(authority) = authority(request) else { return };
+    if let Decision::Forward(now) = match_request(snapshot, &facts(arrival, authority, request))
+        && !now.has_routes_of(matched)
+    {
+        *matched = now;
+    }
+}
+
+fn facts<'a>(arrival: &Arrival<'a>, authority: &'a str, request: &'a RequestHeader) -> RequestFacts<'a> {
+    let (path, headers) = (request.uri.path(), &request.headers);
+    RequestFacts { listener: arrival.listener, tls: arrival.tls, authority, path, headers }
 }
 
 /// The answer to a request whose form is not in order.

@@ -27,8 +27,8 @@ impl ProxyHttp for Postern {
         self.receive(session, ctx).await
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
-        self.choose_peer(ctx).await
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
+        self.choose_peer(session, ctx).await
     }
 
     async fn connected_to_upstream(

@@ -23,6 +23,8 @@ pub struct RequestContext {
     pub(super) attempts: Attempts,
     /// How often it was sent again.
     pub(super) repeats: u32,
+    /// How often a fresh connection broke under it.
+    pub(super) breaks: u32,
     /// How many bytes of its body have come.
     pub(super) body_bytes: u64,
     /// Whether it asks for a WebSocket.
@@ -44,6 +46,7 @@ impl Default for RequestContext {
             choice: None,
             attempts: Attempts::default(),
             repeats: 0,
+            breaks: 0,
             body_bytes: 0,
             is_upgrade: false,
             is_connected: false,
@@ -54,6 +57,18 @@ impl Default for RequestContext {
 }
 
 impl RequestContext {
+    /// The request is sent again. Elsewhere, if an endpoint broke off under it: that one is likely to be restarting.
+    pub(super) fn repeat(&mut self, was_reused: bool) {
+        self.repeats += 1;
+        if was_reused {
+            return;
+        }
+        self.breaks += 1;
+        if let Some(choice) = &self.choice {
+            self.attempts.failed(choice.endpoint.address());
+        }
+    }
+
     /// A connection to the endpoint has come about.
     pub(super) fn connected(&mut self) {
         self.is_connected = true;

@@ -82,6 +82,12 @@ impl Matched {
         self.held.as_ref()
     }
 
+    /// Whether both follow the same routes of a host: they have not been replaced in between, nor is what was kept of
+    /// before left for what replaced it.
+    pub fn has_routes_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.host, &other.host) && Arc::ptr_eq(&self.routes, &other.routes)
+    }
+
     /// Request headers to set, in this order: those of the split, then those of the route, so that these win.
     pub fn set_headers(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
         let parsed = self.parsed();

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::tables::Tables;
+use crate::tables::{Snapshot, Tables};
 
 use super::endpoints::Endpoint;
 use super::{Cluster, dns};
@@ -104,20 +104,19 @@ impl Upstreams {
         Self { tables, applied, patience, waiting, gauge: metrics::gauge!("postern_upstream_waiting_requests") }
     }
 
-    /// Chooses an endpoint that this request has not tried; waits for one while there is time. A cluster that is not in
-    /// the tables (any more) may be `held` by the route.
+    /// Chooses an endpoint that this request has not tried; waits for one while there is time. `destination` says to which
+    /// cluster the request leads, and is asked again after each wait: what it waits for may have been replaced.
     ///
     /// # Errors
     /// [`Unavailable`] when the time is up, or when too many wait already.
     pub async fn choose(
         &self,
-        cluster: &str,
-        held: Option<&Arc<Cluster>>,
+        mut destination: impl FnMut(&Snapshot) -> Option<Arc<Cluster>>,
         attempts: &mut Attempts,
     ) -> Result<Choice, Unavailable> {
         let mut place = None;
         loop {
-            let known = self.tables.load().clusters.get(cluster).or_else(|| held.cloned());
+            let known = destination(&self.tables.load());
             let deadline = *attempts.deadline.get_or_insert_with(|| Instant::now() + self.patience.endpoint_wait);
             let late = Instant::now() >= deadline && attempts.tried.len() >= TRIES_WHEN_LATE;
             let reason = match try_choose(known.as_ref(), attempts) {

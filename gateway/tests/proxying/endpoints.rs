@@ -150,6 +150,31 @@ async fn closing() -> (std::net::SocketAddr, std::sync::Arc<std::sync::atomic::A
 }
 
 #[tokio::test]
+async fn a_request_that_changes_nothing_is_asked_again_elsewhere_when_an_endpoint_breaks_off() {
+    for protocol in [UpstreamProtocol::Http1, UpstreamProtocol::H2c] {
+        let mut gateway = Gateway::start();
+        let (breaking, count) = closing().await;
+        gateway.cluster("ns/a:80", protocol, &[breaking, echo("a").await]);
+        gateway.route("shop.test", "ns/a:80");
+        for _ in 0..20 {
+            let answer = gateway.get("shop.test", "/").await;
+            assert_eq!(status(&answer), 200, "{protocol:?}: {answer}");
+        }
+        assert!(count.load(std::sync::atomic::Ordering::Relaxed) > 0, "{protocol:?}: none broke off");
+    }
+}
+
+#[tokio::test]
+async fn a_request_under_which_every_endpoint_breaks_off_is_given_up_after_a_few() {
+    let mut gateway = Gateway::start();
+    let (address, count) = closing().await;
+    gateway.cluster("ns/a:80", UpstreamProtocol::Http1, &[address]);
+    gateway.route("shop.test", "ns/a:80");
+    assert_eq!(status(&gateway.get("shop.test", "/").await), 502);
+    assert_eq!(count.load(std::sync::atomic::Ordering::Relaxed), 4);
+}
+
+#[tokio::test]
 async fn a_request_that_may_have_been_executed_is_not_sent_again() {
     let mut gateway = Gateway::start();
     let (address, count) = closing().await;
