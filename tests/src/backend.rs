@@ -39,6 +39,7 @@ pub enum Speaks {
 /// | `/-/bytes/N` | N bytes |
 /// | `/-/parts/N` | N parts of one kilobyte, each one after a [`Backend::permit`] |
 /// | `/-/hold` | as usual, after a [`Backend::permit`] |
+/// | `/-/slow/N` | as usual, after N milliseconds |
 /// | `/-/status/N` | that status |
 /// | `/-/echo` | the request's body, as it comes |
 /// | `/-/abort` | announces 1,000 bytes, sends 10 and, after a [`Backend::permit`], breaks off |

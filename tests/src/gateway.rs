@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tokio::process::{Child, Command};
 
+use crate::cluster::Cluster;
 use crate::patience::{PATIENCE, eventually_within};
 use crate::{Result, ensure};
 
@@ -155,6 +156,13 @@ impl Gateway {
         ready.await.flatten().map_err(|error| gateway.explain(error))?;
         gateway.addresses = gateway.log.listening()?;
         Ok(gateway)
+    }
+
+    /// Starts a gateway on a simulated cluster and waits until it says that it is ready.
+    pub async fn start_on(program: &Program, cluster: &Cluster, options: &Options) -> Result<Self> {
+        let options = options.clone().argument("--source=kube").argument("--kubeconfig");
+        // The last source counts; the directory is not read.
+        Self::start(program, Path::new("/"), &options.argument(cluster.kubeconfig()?)).await
     }
 
     /// Starts a gateway and does not wait.

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
@@ -44,6 +45,10 @@ async fn by_path(state: Arc<State>, request: Request<Incoming>) -> Response<Body
         "parts" => Response::new(gated_parts(state, number)),
         "hold" => {
             wait(&state).await;
+            seen(&state, request).await
+        }
+        "slow" => {
+            tokio::time::sleep(Duration::from_millis(number as u64)).await;
             seen(&state, request).await
         }
         "status" => status(u16::try_from(number).unwrap_or_default()),

@@ -1,7 +1,5 @@
 //! The whole gateway on a cluster: `postern gateway --source kube`.
 
-use std::path::Path;
-
 use postern_tests::backend::Backend;
 use postern_tests::client::{Call, TlsClient};
 use postern_tests::cluster::{Cluster, Kind, KnativeService, Options as ClusterOptions, Silence, Verb};
@@ -25,12 +23,8 @@ impl World {
         let backend = Backend::http1("cart").await?;
         let service = KnativeService::new("shop", "cart").endpoint(backend.address());
         cluster.apply_many(service.objects(cluster.ca())?)?;
-        let folder = tempfile::tempdir()?;
-        let kubeconfig = folder.path().join("kubeconfig");
-        cluster.write_kubeconfig(&kubeconfig, "system:admin")?;
-        let options = Options::default().argument("--source=kube").argument("--kubeconfig").argument(&kubeconfig);
         let program = Program::new(env!("CARGO_BIN_EXE_postern-under-test"));
-        let gateway = Gateway::start(&program, Path::new("/"), &options).await?;
+        let gateway = Gateway::start_on(&program, &cluster, &Options::default()).await?;
         let tls = TlsClient::new(cluster.ca())?;
         Ok(Self { cluster, service, gateway, tls, _backend: backend })
     }

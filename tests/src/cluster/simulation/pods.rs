@@ -25,6 +25,18 @@ impl Pods {
         self.lock().get(&object::key(namespace, name)).map(Backend::requests)
     }
 
+    /// How many requests wait in a pod for a permit; `None` while none runs.
+    pub fn waiting(&self, namespace: &str, name: &str) -> Option<u64> {
+        self.lock().get(&object::key(namespace, name)).map(Backend::waiting)
+    }
+
+    /// Lets this many parts and held requests of a pod go on ([`Backend::permit`]).
+    pub fn permit(&self, namespace: &str, name: &str, count: usize) {
+        if let Some(backend) = self.lock().get(&object::key(namespace, name)) {
+            backend.permit(count);
+        }
+    }
+
     /// How many containers run.
     pub fn running(&self) -> usize {
         self.lock().len()

@@ -115,7 +115,7 @@ async fn watches_that_break_off_while_much_happens_are_begun_again_soon() {
         world.synced().await;
         let begun = Instant::now();
         world.until(|world| world.services() == "a=v39").await;
-        assert!(begun.elapsed() <= Duration::from_millis(30 * 500), "thirty waits took {:?}", begun.elapsed());
+        assert!(begun.elapsed() <= Duration::from_secs(15), "thirty waits of half a second took {:?}", begun.elapsed());
     }
 }
 
