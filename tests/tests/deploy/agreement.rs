@@ -186,7 +186,7 @@ fn the_patch_of_config_network_names_the_class_that_is_served() -> Result<()> {
 async fn the_namespace_is_made_only_where_it_is_ours_alone() -> Result<()> {
     for (variant, rendered) in variants().await? {
         let names: Vec<_> = rendered.of("Namespace").map(|namespace| &namespace["metadata"]["name"]).collect();
-        let expected: &[&str] = if variant == "base" { &["postern-system"] } else { &[] };
+        let expected: &[&str] = if matches!(variant, "base" | "monitored") { &["postern-system"] } else { &[] };
         assert_eq!(names, expected, "{variant}");
     }
     Ok(())

@@ -28,8 +28,8 @@ fn comparable(rendered: &Rendered) -> BTreeMap<String, Value> {
     objects
 }
 
-async fn assert_same(folder: &str, values: &[&str]) -> Result<()> {
-    let (kustomize, chart) = (Rendered::kustomize(folder).await?, Rendered::chart(values).await?);
+async fn assert_same(kustomize: Option<Rendered>, values: &[&str]) -> Result<()> {
+    let chart = Rendered::chart(values).await?;
     let (Some(kustomize), Some(chart)) = (kustomize, chart) else { return Ok(()) };
     let (kustomize, chart) = (comparable(&kustomize), comparable(&chart));
     assert_eq!(kustomize.keys().collect::<Vec<_>>(), chart.keys().collect::<Vec<_>>());
@@ -47,18 +47,25 @@ async fn assert_same(folder: &str, values: &[&str]) -> Result<()> {
 
 #[tokio::test]
 async fn the_chart_makes_the_objects_of_the_base() -> Result<()> {
-    assert_same("base", &["--namespace=postern-system"]).await
+    assert_same(Some(Rendered::base()?), &["--namespace=postern-system"]).await
 }
 
 #[tokio::test]
 async fn the_chart_makes_the_objects_of_the_namespaced_overlay() -> Result<()> {
-    assert_same("overlays/namespaced", &["--namespace=postern-system", "--set=namespaces={default}"]).await
+    let kustomize = Rendered::kustomize("overlays/namespaced").await?;
+    assert_same(kustomize, &["--namespace=postern-system", "--set=namespaces={default}"]).await
 }
 
 #[tokio::test]
 async fn the_chart_makes_the_objects_of_the_kourier_overlay() -> Result<()> {
     let values = format!("--values={}", deploy().join("helm/postern/values-kourier.yaml").display());
-    assert_same("overlays/kourier", &["--namespace=kourier-system", &values]).await
+    assert_same(Rendered::kustomize("overlays/kourier").await?, &["--namespace=kourier-system", &values]).await
+}
+
+#[tokio::test]
+async fn the_chart_makes_the_objects_of_the_component_for_prometheus() -> Result<()> {
+    let kustomize = Rendered::with_component("service-monitor").await?;
+    assert_same(kustomize, &["--namespace=postern-system", "--set=serviceMonitor.enabled=true"]).await
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use postern_tests::client::tools::{installed, run};
 use postern_tests::{Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Where all of it is.
 pub(crate) fn deploy() -> PathBuf {
@@ -44,6 +44,26 @@ impl Rendered {
         }
         let folder = deploy().join("kustomize").join(folder);
         render("kubectl", &["kustomize", &folder.to_string_lossy()]).await.map(Some)
+    }
+
+    /// The base with a component; `None` without kubectl.
+    pub(crate) async fn with_component(component: &str) -> Result<Option<Self>> {
+        if !installed("kubectl").await {
+            return Ok(None);
+        }
+        let folder = tempfile::tempdir()?;
+        // kustomize takes folders anywhere, but by relative paths only.
+        let up = "../".repeat(folder.path().canonicalize()?.components().count() - 1);
+        let place = |part: &str| -> Result<String> {
+            let folder = deploy().join("kustomize").join(part).canonicalize()?;
+            Ok(format!("{up}{}", folder.strip_prefix("/")?.display()))
+        };
+        let kustomization = json!({
+            "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
+            "resources": [place("base")?], "components": [place(&format!("components/{component}"))?],
+        });
+        fs::write(folder.path().join("kustomization.yaml"), kustomization.to_string())?;
+        render("kubectl", &["kustomize", &folder.path().to_string_lossy()]).await.map(Some)
     }
 
     /// The chart as release `postern`, with more arguments of `helm template`; `None` without helm.
@@ -107,6 +127,7 @@ pub(crate) async fn variants() -> Result<Vec<(&'static str, Rendered)>> {
     for (name, folder) in [("kourier", "overlays/kourier"), ("namespaced", "overlays/namespaced")] {
         variants.extend(Rendered::kustomize(folder).await?.map(|rendered| (name, rendered)));
     }
+    variants.extend(Rendered::with_component("service-monitor").await?.map(|rendered| ("monitored", rendered)));
     variants.extend(Rendered::chart(EVERYTHING).await?.map(|rendered| ("chart", rendered)));
     Ok(variants)
 }
