@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use postern_tests::Result;
 use postern_tests::ca::{Issued, TestCa, new_key};
 use postern_tests::client::TlsClient;
-use postern_tests::manifests::{KIngress, Manifests, PathRule, Rule, Service, base64, secret_of, to_yaml};
+use postern_tests::manifests::{KIngress, Manifests, PathRule, Rule, Service, secret, to_yaml};
 use rcgen::KeyPair;
 
 /// Services of one namespace.
@@ -25,7 +25,6 @@ pub(crate) struct Fleet {
     manifests: Manifests,
     ca: TestCa,
     keys: Vec<KeyPair>,
-    secret: String,
 }
 
 impl Fleet {
@@ -35,7 +34,6 @@ impl Fleet {
             manifests: Manifests::new()?,
             ca: TestCa::new()?,
             keys: (0..KEYS).map(|_| new_key()).collect::<Result<_>>()?,
-            secret: to_yaml(&[secret_of("NAMESPACE", "NAME", "CHAIN", "KEY")])?,
         };
         let objects = template()?;
         for number in 0..count {
@@ -60,9 +58,7 @@ impl Fleet {
     /// Gives a service a new certificate, by an atomic rename. Returns its serial number.
     pub(crate) fn renew(&self, number: usize) -> Result<u64> {
         let issued = self.issue(number)?;
-        let text = fill(&self.secret, number)
-            .replace(&base64(b"CHAIN"), &base64(issued.chain.as_bytes()))
-            .replace(&base64(b"KEY"), &base64(issued.key.as_bytes()));
+        let text = to_yaml(&[secret(&namespace(number), &name(number), &issued)])?;
         let file = self.file(number, "-tls")?;
         let temporary = file.with_extension("tmp");
         fs::write(&temporary, text)?;
