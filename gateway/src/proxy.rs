@@ -35,7 +35,7 @@ use crate::connection::{self, Connection};
 use crate::route::Matched;
 use crate::tables::{Snapshot, Tables};
 use crate::upstream::Upstreams;
-use crate::upstream::peer::{Peers, protocol_for};
+use crate::upstream::peer::{Peers, Speech};
 
 use admit::{Admission, Arrival};
 use context::RequestContext;
@@ -138,8 +138,8 @@ impl Postern {
             ctx.failure = Some(Failure::Unavailable(reason));
             Error::new_up(ErrorType::HTTPStatus(503))
         })?;
-        let protocol = protocol_for(choice.cluster.protocol(), matched.action().force_http1, ctx.is_upgrade);
-        let peer = self.peers.peer(choice.endpoint.address(), protocol);
+        let speech = Speech::of(choice.cluster.protocol(), matched.action().force_http1, ctx.is_upgrade);
+        let peer = self.peers.peer(choice.endpoint.address(), speech);
         ctx.choice = Some(choice);
         Ok(peer)
     }

@@ -11,6 +11,7 @@ pub mod clusters;
 pub mod dns;
 pub mod endpoints;
 pub mod peer;
+mod upgrade;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,11 +1,14 @@
 //! Peers: how pingora is told to connect to an endpoint.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora_core::upstreams::peer::{HttpPeer, PeerOptions, Scheme};
 use xds::resource::UpstreamProtocol;
+
+use super::upgrade::UpgradeConnect;
 
 /// Streams on one upstream HTTP/2 connection; pingora's default of 1 would make a connection of every request.
 const MAX_H2_STREAMS: usize = 100;
@@ -15,6 +18,8 @@ const H2_STREAM_WINDOW: u32 = 64 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Connections of h2c peers are pooled apart: pingora's reuse hash doesn't tell the protocol.
 const H2C_GROUP: u64 = 1;
+/// So are those that were made for an upgrade and did not become one.
+const UPGRADE_GROUP: u64 = 2;
 
 /// Limits of upstream connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +39,7 @@ pub struct UpstreamTimeouts {
 pub struct Peers {
     http1: PeerOptions,
     h2c: PeerOptions,
+    upgrade: PeerOptions,
 }
 
 impl Peers {
@@ -51,14 +57,17 @@ impl Peers {
         h2c.h2_stream_window_size = Some(H2_STREAM_WINDOW);
         h2c.h2_connection_window_size = Some(H2_CONNECTION_WINDOW);
         h2c.h2_ping_interval = Some(timeouts.ping);
-        Self { http1, h2c }
+        let mut upgrade = http1.clone();
+        upgrade.custom_l4 = Some(Arc::new(UpgradeConnect));
+        Self { http1, h2c, upgrade }
     }
 
-    /// The peer for an endpoint.
-    pub fn peer(&self, address: SocketAddr, protocol: UpstreamProtocol) -> Box<HttpPeer> {
-        let (options, group_key) = match protocol {
-            UpstreamProtocol::Http1 => (&self.http1, 0),
-            UpstreamProtocol::H2c => (&self.h2c, H2C_GROUP),
+    /// The peer for an endpoint, as a request speaks to it.
+    pub fn peer(&self, address: SocketAddr, speech: Speech) -> Box<HttpPeer> {
+        let (options, group_key) = match speech {
+            Speech::Http1 => (&self.http1, 0),
+            Speech::H2c => (&self.h2c, H2C_GROUP),
+            Speech::Upgrade => (&self.upgrade, UPGRADE_GROUP),
         };
         Box::new(HttpPeer {
             _address: PeerAddress::Inet(address),
@@ -72,7 +81,24 @@ impl Peers {
     }
 }
 
-/// What is spoken for a request: an upgrade needs HTTP/1.1 (there is no RFC 8441 here), and so may its route.
-pub fn protocol_for(cluster: UpstreamProtocol, force_http1: bool, is_upgrade: bool) -> UpstreamProtocol {
-    if force_http1 || is_upgrade { UpstreamProtocol::Http1 } else { cluster }
+/// How a request speaks to an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speech {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 with prior knowledge.
+    H2c,
+    /// HTTP/1.1 that becomes something else.
+    Upgrade,
+}
+
+impl Speech {
+    /// What is spoken for a request: an upgrade needs HTTP/1.1 (there is no RFC 8441 here), and so may its route.
+    pub fn of(cluster: UpstreamProtocol, force_http1: bool, is_upgrade: bool) -> Self {
+        match cluster {
+            _ if is_upgrade => Self::Upgrade,
+            UpstreamProtocol::H2c if !force_http1 => Self::H2c,
+            _ => Self::Http1,
+        }
+    }
 }

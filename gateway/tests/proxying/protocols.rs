@@ -1,3 +1,4 @@
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 
 use http_body_util::{BodyExt, Empty};
@@ -101,26 +102,68 @@ async fn websocket_like() -> SocketAddr {
     address
 }
 
+/// Asks for a WebSocket and reads the head of the answer.
+async fn open_websocket(gateway: &Gateway) -> TcpStream {
+    let mut stream = TcpStream::connect(gateway.address).await.expect("connects");
+    let request = "GET / HTTP/1.1\r\nHost: shop.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.expect("a head"));
+    }
+    assert_eq!(status(&String::from_utf8_lossy(&head)), 101);
+    stream
+}
+
 #[tokio::test]
 async fn a_websocket_goes_through_in_http1_even_to_an_h2c_service() {
     for protocol in [UpstreamProtocol::Http1, UpstreamProtocol::H2c] {
         let mut gateway = Gateway::start();
         gateway.cluster("ns/a:80", protocol, &[websocket_like().await]);
         gateway.route("shop.test", "ns/a:80");
-        let mut stream = TcpStream::connect(gateway.address).await.expect("connects");
-        let request = "GET / HTTP/1.1\r\nHost: shop.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-        stream.write_all(request.as_bytes()).await.expect("sent");
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await.expect("a head"));
-        }
-        assert_eq!(status(&String::from_utf8_lossy(&head)), 101);
+        let mut stream = open_websocket(&gateway).await;
         for message in [b"one", b"two"] {
             stream.write_all(message).await.expect("sent");
             let mut echo = [0; 3];
             stream.read_exact(&mut echo).await.expect("echoed");
             assert_eq!(&echo, message);
         }
+    }
+}
+
+/// A backend that says 101 as soon as somebody connects, and then echoes; on threads of its own.
+fn hasty() -> SocketAddr {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = socket.local_addr().expect("bound");
+    std::thread::spawn(move || {
+        for stream in socket.incoming() {
+            let mut stream = stream.expect("accepts");
+            let switching = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+            stream.write_all(switching).expect("sent");
+            std::thread::spawn(move || {
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).expect("a request");
+                    request.extend(byte);
+                }
+                std::io::copy(&mut stream.try_clone().expect("cloned"), &mut stream)
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_websocket_stays_open_however_soon_the_service_agrees() {
+    let mut gateway = Gateway::start();
+    gateway.cluster("ns/a:80", UpstreamProtocol::Http1, &[hasty()]);
+    gateway.route("shop.test", "ns/a:80");
+    for _ in 0..100 {
+        let mut stream = open_websocket(&gateway).await;
+        stream.write_all(b"one").await.expect("sent");
+        let mut echo = [0; 3];
+        stream.read_exact(&mut echo).await.expect("echoed");
     }
 }
 
