@@ -4,6 +4,7 @@
 //!  Host ─► host::fold ─► RouteTable (exact, wildcard, any) ─► Routes ─► first that matches ─► split ─► cluster
 //! ```
 
+mod exact;
 pub mod host;
 pub mod matching;
 mod parsed;

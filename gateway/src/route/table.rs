@@ -8,9 +8,10 @@ use xds::resource::{HostPattern, Visibility, WildcardDepth};
 use crate::listener::ListenerName;
 
 use super::Routes;
+use super::exact::ExactHosts;
 
 /// What holds for one host pattern, whatever its routes are.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostPolicy {
     /// From where the host may be reached.
     pub visibility: Visibility,
@@ -35,10 +36,11 @@ impl<'a> From<&'a Entry<Arc<Routes>, HostPolicy>> for Host<'a> {
     }
 }
 
-/// Host patterns to routes, about 40 bytes each: a persistent map, so that a clone is cheap and a change costs O(log n).
+/// Host patterns to routes, about 40 bytes each, those of a service within the cluster together: a persistent map, so
+/// that a clone is cheap and a change costs O(log n).
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
-    exact: NameMap<Arc<Routes>, HostPolicy>,
+    exact: ExactHosts,
     /// Wildcards by what follows `*.`.
     wildcards: NameMap<Arc<Routes>, HostPolicy>,
     any: Option<(Arc<Routes>, HostPolicy)>,
@@ -63,7 +65,7 @@ impl RouteTable {
     /// Sets what a pattern stands for.
     pub fn insert(&mut self, pattern: &HostPattern, routes: Arc<Routes>, policy: HostPolicy) {
         match kind(pattern) {
-            Kind::Exact => drop(self.exact.insert(Arc::clone(pattern.shared()), routes, policy)),
+            Kind::Exact => self.exact.insert(pattern, routes, policy),
             Kind::Wildcard(suffix) => drop(self.wildcards.insert(Arc::from(suffix), routes, policy)),
             Kind::Any => self.any = Some((routes, policy)),
         }
@@ -72,7 +74,7 @@ impl RouteTable {
     /// Removes a pattern.
     pub fn remove(&mut self, pattern: &HostPattern) {
         match kind(pattern) {
-            Kind::Exact => drop(self.exact.remove(pattern.as_str())),
+            Kind::Exact => self.exact.remove(pattern.as_str()),
             Kind::Wildcard(suffix) => drop(self.wildcards.remove(suffix)),
             Kind::Any => self.any = None,
         }
@@ -81,7 +83,7 @@ impl RouteTable {
     /// What exactly this pattern stands for.
     pub fn get(&self, pattern: &HostPattern) -> Option<Host<'_>> {
         match kind(pattern) {
-            Kind::Exact => self.exact.get(pattern.as_str()).map(Host::from),
+            Kind::Exact => self.exact.get(pattern.as_str()),
             Kind::Wildcard(suffix) => self.wildcards.get(suffix).map(Host::from),
             Kind::Any => self.any(),
         }
@@ -93,7 +95,7 @@ impl RouteTable {
     /// if they were not there.
     pub fn lookup(&self, host: &str, listener: ListenerName) -> Option<Host<'_>> {
         let served = |host: &Host<'_>| listener.serves(host.policy.visibility);
-        let exact = self.exact.get(host).map(Host::from).filter(served);
+        let exact = self.exact.get(host).filter(served);
         exact.or_else(|| self.lookup_wildcard(host, listener)).or_else(|| self.any().filter(served))
     }
 
@@ -134,10 +136,9 @@ impl RouteTable {
 
     /// All patterns with what they stand for, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (String, Host<'_>)> {
-        let exact = self.exact.iter().map(|entry| (entry.name.to_string(), Host::from(entry)));
         let wildcards = self.wildcards.iter().map(|entry| (format!("*.{}", entry.name), Host::from(entry)));
         let any = self.any().map(|host| (HostPattern::ANY.to_owned(), host));
-        exact.chain(wildcards).chain(any)
+        self.exact.iter().chain(wildcards).chain(any)
     }
 }
 
