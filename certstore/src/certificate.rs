@@ -28,11 +28,20 @@ pub struct Certificate {
     loaded_at: SystemTime,
     /// Milliseconds on the store's clock.
     last_used: AtomicU64,
+    /// What stands in for the source, if it is from an encrypted copy.
+    copy: Option<Copied>,
     /// A server name that it does not cover was reported.
     uncovered_reported: AtomicBool,
     /// Why the last attempt to load a newer version failed.
     last_error: Mutex<Option<CertError>>,
     held: Held,
+}
+
+/// A certificate that is not from its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Copied {
+    /// The Secret has changed since it was copied.
+    pub(crate) is_stale: bool,
 }
 
 impl Certificate {
@@ -60,10 +69,21 @@ impl Certificate {
             not_after: details.not_after,
             loaded_at: SystemTime::now(),
             last_used: AtomicU64::new(0),
+            copy: None,
             uncovered_reported: AtomicBool::new(false),
             last_error: Mutex::new(None),
             held: held(bytes as u64),
         }
+    }
+
+    /// The same, from a copy that was taken since the source failed.
+    pub(crate) fn copied(self, copy: Copied, why: CertError) -> Self {
+        Self { copy: Some(copy), last_error: Mutex::new(Some(why)), ..self }
+    }
+
+    /// Whether it is from an encrypted copy, since the source was away.
+    pub(crate) fn copy(&self) -> Option<Copied> {
+        self.copy
     }
 
     /// Chain and key, as rustls wants them.

@@ -166,6 +166,15 @@ pub enum CertError {
 }
 
 impl CertError {
+    /// True when nothing is known of the Secret as it is now: its source did not answer.
+    pub(crate) fn is_absence(&self) -> bool {
+        match self {
+            Self::Source { source, .. } => matches!(**source, SourceError::Unavailable { .. }),
+            Self::Deadline { .. } => true,
+            _ => false,
+        }
+    }
+
     /// True when the Secret is gone for us: an entry that is cached must go too.
     pub(crate) fn is_gone(&self) -> bool {
         match self {

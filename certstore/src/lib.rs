@@ -4,7 +4,7 @@
 //!  server name ──► TlsIndex ──► SecretRef ──► CertStore ──► Certificate (chain and key, for rustls)
 //!                  every name,                cached: at once
 //!                  65 bytes each              else: one load ──► SecretSource ──► PEM ──► checks
-//!                                                  ▲
+//!                                                  ▲      (away: SealedTier)
 //!                  secret_changed, secret_removed ─┘ (reload in the background, removal at once)
 //! ```
 //!
@@ -50,7 +50,9 @@
 //!   it.
 //! * A missing secret is asked for once until its backoff is over, and a change ends the backoff.
 //! * A change of a secret that is not cached costs no load.
-//! * No key is in any log, error or debug text.
+//! * No key is in any log, error or debug text, nor in plain text on disk.
+//! * With a [`SealedTier`], what was loaded once and evicted is still served while the source is away: and neither when
+//!   the source says no, nor after `secret_removed`.
 //! * A dropped store ends its loads and its tasks.
 //!
 //! # What is held once
@@ -75,6 +77,7 @@ mod intermediates;
 mod metrics;
 pub mod name_map;
 mod pem;
+pub mod sealed;
 pub mod secret;
 pub mod sni;
 pub mod source;
@@ -90,6 +93,7 @@ pub use error::{CertError, Field, PemFault, SecretError};
 pub use index::{Bound, TlsBinding, TlsIndex};
 pub use inspect::{Inspection, inspect};
 pub use metrics::describe_metrics;
+pub use sealed::{SealedError, SealedTier};
 pub use secret::{PrivateKeyPem, SecretData, SecretRef};
 pub use sni::{SniError, SniPattern};
 pub use source::{SecretSource, SourceError};

@@ -39,6 +39,7 @@ pub fn describe_metrics() {
     describe_counter!("postern_certstore_rejects_total", "Secrets and requests refused, by reason.");
     describe_counter!("postern_certstore_swaps_total", "Changes of cached Secrets, by outcome.");
     describe_counter!("postern_certstore_warnings_total", "Faults of certificates that are served, by reason.");
+    crate::sealed::describe_metrics();
 }
 
 /// A counter that can be read back.
@@ -49,7 +50,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    fn new(exported: Counter) -> Self {
+    pub(crate) fn new(exported: Counter) -> Self {
         Self { count: AtomicU64::new(0), exported }
     }
 
@@ -73,6 +74,8 @@ pub(crate) enum LoadOutcome {
     Missing,
     /// The source failed or took too long.
     Failed,
+    /// So it did, and an encrypted copy took its place.
+    Sealed,
     /// Its result came too late: the Secret had changed, was removed, or nobody wanted it any more.
     Superseded,
 }
@@ -93,7 +96,7 @@ pub(crate) struct Metrics {
     pub(crate) misses: Tally,
     pub(crate) refused_hits: Tally,
     pub(crate) evictions: Tally,
-    loads: [Tally; 5],
+    loads: [Tally; 6],
     swaps: [Tally; 3],
     pub(crate) entries: Gauge,
     pub(crate) bytes: Gauge,
@@ -117,7 +120,7 @@ impl Metrics {
             misses: Tally::new(counter!("postern_certstore_misses_total")),
             refused_hits: Tally::new(counter!("postern_certstore_refused_hits_total")),
             evictions: Tally::new(counter!("postern_certstore_evictions_total")),
-            loads: ["loaded", "rejected", "missing", "failed", "superseded"].map(load),
+            loads: ["loaded", "rejected", "missing", "failed", "sealed", "superseded"].map(load),
             swaps: ["swapped", "kept", "removed"].map(swap),
             entries: gauge!("postern_certstore_entries"),
             bytes: gauge!("postern_certstore_bytes"),

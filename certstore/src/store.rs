@@ -8,6 +8,7 @@ mod flights;
 mod landing;
 mod load;
 mod maintenance;
+mod recover;
 mod report;
 mod waiter;
 
@@ -31,6 +32,7 @@ use crate::source::SecretSource;
 use builder::Limits;
 use cache::Cache;
 use desk::Desk;
+use recover::Fallback;
 use waiter::Joined;
 
 /// What a load brought, for all who wait for it.
@@ -49,6 +51,7 @@ struct Shared {
     source: Arc<dyn SecretSource>,
     limits: Limits,
     cache: Cache,
+    sealed: Option<Fallback>,
     desk: Mutex<Desk>,
     load_permits: Semaphore,
     waiting: AtomicUsize,
@@ -97,6 +100,9 @@ impl CertStore {
     pub fn secret_changed(&self, secret: &SecretRef, version: &str) {
         let mut desk = self.shared.desk();
         desk.refusals.forget(secret);
+        if let Some(sealed) = &self.shared.sealed {
+            sealed.tier.changed(secret, version);
+        }
         if desk.flights.changed(secret) {
             return;
         }
@@ -113,6 +119,7 @@ impl CertStore {
     pub fn secret_removed(&self, secret: &SecretRef) {
         let mut desk = self.shared.desk();
         desk.forget(secret);
+        self.shared.unseal(secret);
         if let Some(flight) = desk.flights.cancel(secret) {
             flight.deliver(Err(CertError::Removed { secret: secret.clone() }));
         }

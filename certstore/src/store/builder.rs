@@ -10,9 +10,11 @@ use tokio::time::Instant;
 use super::backoff::Schedule;
 use super::cache::Cache;
 use super::desk::Desk;
+use super::recover::Fallback;
 use super::{CertStore, Shared};
 use crate::MAX_SECRET_BYTES;
 use crate::metrics::Metrics;
+use crate::sealed::SealedTier;
 use crate::source::SecretSource;
 
 /// About 20,000 ECDSA or 8,000 RSA certificates.
@@ -49,6 +51,7 @@ pub struct Builder {
     source: Arc<dyn SecretSource>,
     budget: u64,
     load_concurrency: usize,
+    sealed: Option<SealedTier>,
     limits: Limits,
 }
 
@@ -62,7 +65,7 @@ impl Builder {
             backoff: Schedule { first: BACKOFF_FIRST, most: BACKOFF_MOST },
             refusals: REFUSALS,
         };
-        Self { source, budget: BUDGET, load_concurrency: LOAD_CONCURRENCY, limits }
+        Self { source, budget: BUDGET, load_concurrency: LOAD_CONCURRENCY, sealed: None, limits }
     }
 
     /// Bytes that certificates and the loads in flight may have; 64 MiB by default. With 0, nothing is kept.
@@ -116,14 +119,21 @@ impl Builder {
         self
     }
 
+    /// Where copies are kept of what was loaded, for when the source is away; none by default.
+    pub fn sealed(mut self, tier: SealedTier) -> Self {
+        self.sealed = Some(tier);
+        self
+    }
+
     /// The store. It registers its metrics with the recorder that is installed now.
     pub fn build(self) -> Arc<CertStore> {
-        let Self { source, budget, load_concurrency, limits } = self;
+        let Self { source, budget, load_concurrency, sealed, limits } = self;
         let metrics = Metrics::register();
         let headroom = load_concurrency.saturating_mul(2 * MAX_SECRET_BYTES) as u64;
         let shared = Shared {
             source,
-            cache: Cache::new(budget, headroom, Arc::clone(&metrics)),
+            cache: Cache::new(budget, headroom, Arc::clone(&metrics), sealed.clone()),
+            sealed: sealed.map(Fallback::new),
             desk: Mutex::new(Desk::new(&limits)),
             limits,
             load_permits: Semaphore::new(load_concurrency),
@@ -141,6 +151,7 @@ impl std::fmt::Debug for Builder {
         f.debug_struct("Builder")
             .field("budget", &self.budget)
             .field("load_concurrency", &self.load_concurrency)
+            .field("sealed", &self.sealed)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }

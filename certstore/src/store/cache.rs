@@ -9,6 +9,7 @@ use moka::notification::RemovalCause;
 
 use crate::certificate::Certificate;
 use crate::metrics::Metrics;
+use crate::sealed::SealedTier;
 use crate::secret::SecretRef;
 use ledger::Ledger;
 pub(super) use ledger::Totals;
@@ -27,6 +28,7 @@ pub(super) struct Cache {
     current: ArcSwap<Generation>,
     headroom: u64,
     metrics: Arc<Metrics>,
+    sealed: Option<SealedTier>,
 }
 
 /// One moka cache: its capacity can't change.
@@ -38,12 +40,12 @@ struct Generation {
 }
 
 impl Cache {
-    /// `headroom`: what loads in flight can take at worst.
-    pub(super) fn new(budget: u64, headroom: u64, metrics: Arc<Metrics>) -> Self {
+    /// `headroom`: what loads in flight can take at worst. `sealed` is told what leaves for lack of room.
+    pub(super) fn new(budget: u64, headroom: u64, metrics: Arc<Metrics>, sealed: Option<SealedTier>) -> Self {
         metrics.budget.set(budget as f64);
-        let first = Generation::new(budget, headroom, &metrics);
+        let first = Generation::new(budget, headroom, &metrics, sealed.clone());
         first.ledger.publish();
-        Self { current: ArcSwap::from_pointee(first), headroom, metrics }
+        Self { current: ArcSwap::from_pointee(first), headroom, metrics, sealed }
     }
 
     pub(super) fn get(&self, secret: &SecretRef) -> Option<Arc<Certificate>> {
@@ -55,6 +57,11 @@ impl Cache {
     pub(super) fn peek(&self, secret: &SecretRef) -> Option<Arc<Certificate>> {
         let current = self.current.load();
         if current.entries.contains_key(secret) { current.entries.get(secret) } else { None }
+    }
+
+    /// Whether it is there, which doesn't count as interest in it.
+    pub(super) fn contains(&self, secret: &SecretRef) -> bool {
+        self.current.load().entries.contains_key(secret)
     }
 
     /// Puts the certificate in place, where another one may have been.
@@ -98,7 +105,7 @@ impl Cache {
         if old.budget == budget {
             return;
         }
-        let next = Generation::new(budget, self.headroom, &self.metrics);
+        let next = Generation::new(budget, self.headroom, &self.metrics, self.sealed.clone());
         let kept = self.keep_hottest(&old, next.capacity);
         old.ledger.retire();
         for certificate in kept {
@@ -133,7 +140,7 @@ impl Cache {
 }
 
 impl Generation {
-    fn new(budget: u64, headroom: u64, metrics: &Arc<Metrics>) -> Self {
+    fn new(budget: u64, headroom: u64, metrics: &Arc<Metrics>, sealed: Option<SealedTier>) -> Self {
         // With a capacity of 0 moka takes nothing and says nothing; with 1 it takes everything and evicts it.
         let capacity = (budget - headroom.min(budget / HEADROOM_SHARE)).max(1);
         let ledger = Arc::new(Ledger::new(Arc::clone(metrics)));
@@ -142,7 +149,11 @@ impl Generation {
             .max_capacity(capacity)
             .weigher(|_, certificate: &Arc<Certificate>| u32::try_from(certificate.bytes()).unwrap_or(u32::MAX))
             .eviction_listener(move |_, certificate: Arc<Certificate>, cause| {
-                left.remove(&certificate, cause == RemovalCause::Size);
+                let is_eviction = cause == RemovalCause::Size;
+                left.remove(&certificate, is_eviction);
+                if let Some(sealed) = sealed.as_ref().filter(|_| is_eviction) {
+                    sealed.touch(certificate.secret());
+                }
             })
             .build_with_hasher(foldhash::fast::RandomState::default());
         Self { entries, ledger, budget, capacity }

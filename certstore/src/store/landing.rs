@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use super::desk::Desk;
 use super::flights::{Flight, Purpose};
-use super::load::Ticket;
+use super::load::{Loaded, Ticket};
 use super::{Outcome, Shared};
 use crate::certificate::Certificate;
 use crate::error::CertError;
@@ -26,8 +26,8 @@ impl Shared {
         None
     }
 
-    /// Ends the load with `result`, or says that it must be repeated (false), since the Secret changed meanwhile.
-    pub(super) fn land(self: &Arc<Self>, ticket: &Ticket, seen: u64, is_last_round: bool, result: Outcome) -> bool {
+    /// Ends the load with what it brought, or says that it must be repeated (false), since the Secret changed meanwhile.
+    pub(super) fn land(self: &Arc<Self>, ticket: &Ticket, seen: u64, is_last_round: bool, loaded: Loaded) -> bool {
         let mut desk = self.desk();
         let Some(changes) = desk.flights.get(&ticket.secret, ticket.id).map(Flight::changes) else {
             self.metrics.load(LoadOutcome::Superseded).increment();
@@ -38,15 +38,17 @@ impl Shared {
             self.metrics.load(LoadOutcome::Superseded).increment();
             return false;
         }
-        self.finish(&mut desk, ticket, result, is_stale);
+        self.finish(&mut desk, ticket, loaded, is_stale);
         self.reload_dirty(&mut desk);
         true
     }
 
-    /// Takes the flight off the table, if it is still there, and its result into account.
-    pub(super) fn finish(&self, desk: &mut Desk, ticket: &Ticket, result: Outcome, is_stale: bool) {
+    /// Takes the flight off the table, if it is still there, and what it brought into account.
+    pub(super) fn finish(&self, desk: &mut Desk, ticket: &Ticket, loaded: Loaded, is_stale: bool) {
         if let Some(flight) = desk.flights.close(&ticket.secret, ticket.id) {
+            let Loaded { result, sealed } = loaded;
             self.metrics.load(outcome_of(&result)).increment();
+            self.keep_copy(&ticket.secret, &result, sealed.filter(|_| !is_stale));
             self.conclude(desk, &ticket.secret, &flight, &result, is_stale);
             flight.deliver(result);
         }
@@ -55,6 +57,9 @@ impl Shared {
     fn conclude(&self, desk: &mut Desk, secret: &SecretRef, flight: &Flight, result: &Outcome, is_stale: bool) {
         let cached = self.cache.peek(secret);
         match (result, cached) {
+            (Ok(certificate), None) if certificate.copy().is_some() => self.keep_copied(desk, certificate),
+            // Loaded by somebody else meanwhile.
+            (Ok(certificate), Some(_)) if certificate.copy().is_some() => {}
             (Ok(certificate), Some(old)) => self.swap(desk, certificate, &old),
             (Ok(certificate), None) => {
                 // A reload whose entry was evicted meanwhile, and that no handshake waits for, brings nothing back.
@@ -72,7 +77,7 @@ impl Shared {
         self.metrics.refused.set(desk.refusals.len() as f64);
     }
 
-    fn keep(&self, desk: &mut Desk, certificate: &Arc<Certificate>, last_used: u64) {
+    pub(super) fn keep(&self, desk: &mut Desk, certificate: &Arc<Certificate>, last_used: u64) {
         certificate.touch(last_used);
         desk.refusals.forget(certificate.secret());
         desk.retries.forget(certificate.secret());
@@ -121,6 +126,7 @@ impl Shared {
 
 fn outcome_of(result: &Outcome) -> LoadOutcome {
     match result {
+        Ok(certificate) if certificate.copy().is_some() => LoadOutcome::Sealed,
         Ok(_) => LoadOutcome::Loaded,
         Err(CertError::Secret(_)) => LoadOutcome::Rejected,
         Err(error) if error.is_gone() => LoadOutcome::Missing,

@@ -16,6 +16,7 @@ use crate::certificate::Certificate;
 use crate::error::CertError;
 use crate::inspect;
 use crate::metrics::Metrics;
+use crate::sealed::SealedText;
 use crate::secret::{SecretData, SecretRef};
 use crate::source::SourceError;
 use crate::warning::Warning;
@@ -33,7 +34,7 @@ pub(super) struct Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let abandoned = Err(CertError::Abandoned { secret: self.secret.clone() });
+        let abandoned = CertError::Abandoned { secret: self.secret.clone() }.into();
         self.shared.finish(&mut self.shared.desk(), self, abandoned, false);
     }
 }
@@ -76,33 +77,59 @@ impl Shared {
 async fn run(shared: Arc<Shared>, secret: SecretRef, id: u64, asked_for: Box<str>, purpose: Purpose) {
     let ticket = Ticket { shared: Arc::clone(&shared), secret, id };
     // Reloads are limited by their number, so that they neither wait for handshakes nor delay them.
-    let _permit = match purpose {
-        Purpose::Reload => None,
-        Purpose::Miss => shared.load_permits.acquire().await.ok(),
+    let (_permit, has_turn) = match purpose {
+        Purpose::Reload => (None, true),
+        Purpose::Miss => {
+            let permit = shared.turn(&ticket.secret).await;
+            let has_turn = permit.is_some();
+            (permit, has_turn)
+        }
     };
     let began = Instant::now();
     for round in 1..=MAX_ROUNDS {
         let Some(seen) = shared.begin(&ticket) else { return };
-        let result = shared.read(&ticket.secret, &asked_for, began).await;
-        if shared.land(&ticket, seen, round == MAX_ROUNDS, result) {
+        let loaded = shared.read(&ticket.secret, &asked_for, began, has_turn).await;
+        if shared.land(&ticket, seen, round == MAX_ROUNDS, loaded) {
             break;
         }
     }
     shared.cache.settle();
 }
 
+/// What a load brought, with an encrypted copy where one is to be kept.
+pub(super) struct Loaded {
+    pub(super) result: Outcome,
+    pub(super) sealed: Option<SealedText>,
+}
+
+impl From<CertError> for Loaded {
+    fn from(error: CertError) -> Self {
+        Self { result: Err(error), sealed: None }
+    }
+}
+
 impl Shared {
-    /// Asks the source and checks what it delivers. The load began, perhaps with an earlier round, at `began`.
-    async fn read(&self, secret: &SecretRef, asked_for: &str, began: Instant) -> Outcome {
+    /// Asks the source and checks what it delivers; if the source is away, a copy will do. The load began, perhaps with
+    /// an earlier round, at `began`; without a turn the source is not asked.
+    async fn read(&self, secret: &SecretRef, asked_for: &str, began: Instant, has_turn: bool) -> Loaded {
         let _in_flight = InFlight::enter(&self.metrics);
         let asked = Instant::now();
-        let result = match self.ask(secret, began).await {
-            None => Err(CertError::Deadline { secret: secret.clone(), after: self.limits.load_limit }),
-            Some(Err(source)) => Err(CertError::Source { secret: secret.clone(), source: Arc::new(source) }),
-            Some(Ok(data)) => self.accept(secret, &data, asked_for),
+        let delivered = match self.patience(secret) {
+            _ if !has_turn => None,
+            Some(patience) => timeout_at(asked + patience, self.source.load(secret)).await.ok(),
+            None => self.ask(secret, began).await,
         };
+        let loaded = match delivered {
+            None => CertError::Deadline { secret: secret.clone(), after: asked.elapsed() }.into(),
+            Some(Err(source)) => CertError::Source { secret: secret.clone(), source: Arc::new(source) }.into(),
+            Some(Ok(data)) => {
+                let result = self.accept(secret, &data, asked_for).map(Arc::new);
+                Loaded { sealed: self.seal(&result, &data), result }
+            }
+        };
+        let loaded = self.recover(secret, asked_for, loaded).await;
         self.metrics.load_seconds.record(asked.elapsed());
-        result
+        loaded
     }
 
     /// What the source delivers; `None` if it takes too long. Handshakes that have given up meanwhile try again, and
@@ -118,13 +145,18 @@ impl Shared {
     }
 
     /// Checks what was delivered, and reports what is worth a word.
-    fn accept(&self, secret: &SecretRef, data: &SecretData, asked_for: &str) -> Outcome {
+    pub(super) fn accept(
+        &self,
+        secret: &SecretRef,
+        data: &SecretData,
+        asked_for: &str,
+    ) -> Result<Certificate, CertError> {
         let checked = inspect::check(secret, data).map_err(Arc::new)?;
         let warnings = checked.warnings(secret, &[asked_for], SystemTime::now());
         let hold = |bytes| self.metrics.hold(bytes);
         let certificate = Certificate::new(secret.clone(), checked, data.version.clone(), asked_for, hold);
         report_warnings(&certificate, &warnings);
-        Ok(Arc::new(certificate))
+        Ok(certificate)
     }
 }
 

@@ -12,6 +12,7 @@ use crate::details::Details;
 use crate::error::CertError;
 use crate::intermediates;
 use crate::metrics::{LoadOutcome, SwapOutcome};
+use crate::sealed::SealedStats;
 use crate::secret::SecretRef;
 
 /// Sums over a store, since it was built or at this time.
@@ -54,6 +55,8 @@ pub struct Stats {
     pub refused: usize,
     /// When the first cached certificate expires.
     pub soonest_expiry: Option<SystemTime>,
+    /// Sums over the sealed tier, if there is one.
+    pub sealed: Option<SealedStats>,
 }
 
 /// One cached certificate.
@@ -74,6 +77,10 @@ pub struct EntryInfo {
     pub bytes: u64,
     /// Why the last attempt to load a newer version failed, until one succeeds.
     pub last_error: Option<CertError>,
+    /// It is from an encrypted copy, since the source was away.
+    pub is_copy: bool,
+    /// And the Secret had changed since it was copied.
+    pub is_stale: bool,
 }
 
 /// One Secret that could not be served.
@@ -116,6 +123,7 @@ impl CertStore {
             reloads_queued: desk.dirty.len(),
             refused: desk.refusals.len(),
             soonest_expiry: totals.soonest_expiry.map(crate::details::system_time),
+            sealed: shared.sealed.as_ref().map(|sealed| sealed.tier.stats()),
         }
     }
 
@@ -149,6 +157,8 @@ impl Shared {
             idle: Duration::from_millis(self.millis().saturating_sub(certificate.last_used())),
             bytes: certificate.bytes(),
             last_error: certificate.last_error(),
+            is_copy: certificate.copy().is_some(),
+            is_stale: certificate.copy().is_some_and(|copy| copy.is_stale),
         }
     }
 }
