@@ -16,6 +16,7 @@
 //!   be. It comes back with waits that double and differ, so that many gateways do not come back together.
 //! * What may not be read, or does not exist in the cluster, is reported once and keeps nothing else from being ready.
 //! * One object that cannot be read is reported by name; its last good state stays, and nothing else is affected.
+//! * A watcher that panics begins anew, after a wait that doubles.
 
 use std::fmt;
 use std::sync::Arc;
@@ -119,7 +120,8 @@ impl Default for Options {
 /// The objects of a cluster, and their changes. Ends its tasks when dropped.
 pub struct ApiSource {
     shared: Arc<Shared>,
-    tasks: JoinSet<()>,
+    /// Ends with this.
+    _tasks: JoinSet<()>,
 }
 
 impl ApiSource {
@@ -128,6 +130,7 @@ impl ApiSource {
     /// The server need not be there: nothing is said until it is.
     pub fn start(client: Client, options: Options, faults: Faults) -> Self {
         let targets = targets(&options);
+        metrics::broken(0);
         let shared = Arc::new(Shared {
             client,
             queue: WorkQueue::new(Bounds { objects: options.queued_objects, bytes: options.queued_bytes }),
@@ -142,7 +145,7 @@ impl ApiSource {
             tasks.spawn(Watcher::new(Arc::clone(&shared), target).run());
         }
         tasks.spawn(observe(Arc::clone(&shared)));
-        Self { shared, tasks }
+        Self { shared, _tasks: tasks }
     }
 }
 
@@ -154,14 +157,7 @@ impl fmt::Debug for ApiSource {
 
 impl Source for ApiSource {
     async fn next(&mut self) -> Vec<ObjectEvent> {
-        loop {
-            tokio::select! {
-                events = self.shared.queue.take() => return events,
-                Some(Err(error)) = self.tasks.join_next() => {
-                    tracing::error!(%error, "a watcher ended; what is known of its kind stays as it is");
-                }
-            }
-        }
+        self.shared.queue.take().await
     }
 }
 

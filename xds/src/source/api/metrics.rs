@@ -16,6 +16,7 @@ const LAST_EVENT: &str = "postern_source_last_event_timestamp_seconds";
 const KNOWN: &str = "postern_source_objects_known";
 const REQUESTS: &str = "postern_source_api_requests_total";
 const BROKEN: &str = "postern_source_watches_broken";
+const RESTARTS: &str = "postern_source_watcher_restarts_total";
 const LISTED: &str = "postern_source_listed_seconds";
 
 /// Says what the metrics of the Kubernetes source mean.
@@ -29,6 +30,10 @@ pub fn describe_metrics() {
     describe_gauge!(KNOWN, "Objects that exist, by kind.");
     describe_counter!(REQUESTS, "Requests to the API server, by verb and outcome.");
     describe_gauge!(BROKEN, "Watches that the API server does not answer at present.");
+    describe_counter!(
+        RESTARTS,
+        "Watchers that panicked and began anew, by kind; a mistake in Postern, to be reported."
+    );
     describe_gauge!(LISTED, "How long it took until everything had been listed once.");
 }
 
@@ -105,6 +110,10 @@ impl KindMetrics {
 
     pub(super) fn relisted(&self) {
         counter!(RELISTS, "kind" => self.kind.as_str()).increment(1);
+    }
+
+    pub(super) fn restarted(&self) {
+        counter!(RESTARTS, "kind" => self.kind.as_str()).increment(1);
     }
 
     pub(super) fn failed(&self, reason: &'static str) {

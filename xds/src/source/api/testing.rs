@@ -32,6 +32,8 @@ enum End {
     /// Nothing more comes, and the connection stays.
     Open,
     Broken,
+    /// Whoever reads on panics.
+    Panic,
 }
 
 impl Reply {
@@ -66,6 +68,11 @@ impl Reply {
         Self { end: End::Broken, ..self }
     }
 
+    /// Whoever reads beyond its lines panics.
+    pub(super) fn panicking(self) -> Self {
+        Self { end: End::Panic, ..self }
+    }
+
     /// Asks to be asked later.
     pub(super) fn retry_after(self, seconds: u64) -> Self {
         Self { retry_after: Some(seconds), ..self }
@@ -81,6 +88,7 @@ impl http_body::Body for Reply {
             (Some(bytes), _) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
             (None, End::Closed) => Poll::Ready(None),
             (None, End::Open) => Poll::Pending,
+            (None, End::Panic) => panic!("as scripted"),
             (None, End::Broken) => Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into()))),
         }
     }

@@ -9,9 +9,11 @@
 //! version that the server no longer accepts when a watch is begun; and `Retry-After` does not reach it.
 
 use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use kube::Client;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
@@ -103,7 +105,12 @@ impl Watcher {
     pub(super) async fn run(mut self) {
         loop {
             let (begun, position) = (Instant::now(), self.position.clone());
-            let result = self.follow().await;
+            // What a panic leaves is consistent enough: names of objects, which the list that follows puts right.
+            let Ok(result) = AssertUnwindSafe(self.follow()).catch_unwind().await else {
+                let pause = self.panicked();
+                sleep(pause).await;
+                continue;
+            };
             let was_good = self.position != position || begun.elapsed() >= LASTED;
             if self.position != position {
                 self.stuck = 0;
@@ -115,6 +122,17 @@ impl Watcher {
             };
             sleep(pause).await;
         }
+    }
+
+    /// A mistake of ours must not leave a kind silently dead: everything is listed anew, after a while.
+    fn panicked(&mut self) -> Duration {
+        self.metrics.failed("panic");
+        self.metrics.restarted();
+        self.position = None;
+        let pause = self.backoff.fail();
+        let seconds = pause.as_secs_f64();
+        tracing::error!(target = %self.target, seconds, "a watcher panicked and begins anew; what is known stays");
+        pause
     }
 
     /// Lists everything, if it has to, and watches until the server ends it.

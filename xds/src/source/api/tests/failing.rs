@@ -168,3 +168,27 @@ async fn a_streamed_list_that_breaks_again_and_again_is_replaced_by_pages() {
     world.synced().await;
     assert_eq!(world.services(), "b=v2");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_watcher_that_panics_begins_anew_and_knows_what_is_gone() {
+    let api = ScriptedApi::default();
+    let lists = [list(&[service("a", 1), service("b", 2)], "7", None), list(&[service("b", 9)], "9", None)];
+    api.script("list", "services", lists.map(Reply::whole));
+    api.script("watch", "services", [Reply::watch(&[line("MODIFIED", &service("a", 8))]).panicking()]);
+    let mut world = World::new(&api);
+    world.until(|world| world.services() == "a=v8 b=v2").await;
+    world.until(|world| world.services() == "b=v9").await;
+    world.settle().await;
+    assert!(api.seen("services").last().unwrap().uri.ends_with("resourceVersion=9"), "it is followed on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watcher_that_panics_again_and_again_waits_longer_and_longer() {
+    let api = ScriptedApi::default();
+    api.script("list", "services", (0..100).map(|_| Reply::whole("").panicking()));
+    let world = World::new(&api);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let asked = api.seen("services").len();
+    assert!((20..60).contains(&asked), "{asked} times in ten minutes");
+    drop(world);
+}

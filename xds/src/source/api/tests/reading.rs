@@ -98,3 +98,55 @@ async fn only_so_many_secrets_are_read_at_a_time() {
     assert!(timeout(Duration::from_secs(3), poll).await.is_err());
     assert_eq!(api.seen("secrets").len(), 32);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_server_in_trouble_is_asked_again_after_waits_that_double_and_differ() {
+    let mut waits = Vec::new();
+    for _ in 0..5 {
+        let api = ScriptedApi::default();
+        api.script("get", "secrets", [500, 502, 503, 429].map(Reply::refuse));
+        api.script("get", "secrets", [Reply::whole(SECRET)]);
+        reader(&api).load(&secret()).await.unwrap();
+        let at: Vec<_> = api.seen("secrets").iter().map(|seen| seen.at).collect();
+        for (pair, most) in at.windows(2).zip([100, 200, 400, 800]) {
+            let wait = (pair[1] - pair[0]).as_millis();
+            assert!((most / 2..=most + 2).contains(&wait), "{wait} ms of at most {most}");
+        }
+        waits.push(at[4] - at[0]);
+    }
+    waits.dedup();
+    assert!(waits.len() > 1, "all waited for {waits:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_the_server_asks_for_is_kept_whatever_it_answers() {
+    for status in [429, 503] {
+        let api = ScriptedApi::default();
+        api.script("get", "secrets", [Reply::refuse(status).retry_after(3), Reply::whole(SECRET)]);
+        reader(&api).load(&secret()).await.unwrap();
+        let seen = api.seen("secrets");
+        assert!(seen[1].at - seen[0].at >= Duration::from_secs(3), "{status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_requests_are_made_than_the_rate_allows() {
+    let api = ScriptedApi::default();
+    api.script("get", "secrets", (0..45).map(|_| Reply::whole(SECRET)));
+    let reader = SecretReader::new(api.client(), ReaderOptions { rate: 10.0, burst: 5.0, ..Default::default() });
+    let begun = Instant::now();
+    let loads: Vec<_> = (0..45)
+        .map(|_| {
+            tokio::spawn({
+                let (reader, cert) = (reader.clone(), secret());
+                async move { reader.load(&cert).await.map(drop) }
+            })
+        })
+        .collect();
+    for load in loads {
+        load.await.unwrap().unwrap();
+    }
+    let within =
+        |seconds| api.seen("secrets").iter().filter(|seen| seen.at - begun <= Duration::from_secs(seconds)).count();
+    assert!((5..=16).contains(&within(1)) && (20..=26).contains(&within(2)), "{} and {}", within(1), within(2));
+}
