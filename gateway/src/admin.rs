@@ -14,6 +14,7 @@ use xds::Faults;
 
 use crate::config::Effective;
 use crate::health::Health;
+use crate::live::Live;
 use crate::tables::Tables;
 
 pub(crate) use server::{AdminServer, spawn};
@@ -32,7 +33,7 @@ pub(crate) struct Admin {
     /// What is wrong with the configuration.
     pub(crate) faults: Faults,
     /// The settings in effect.
-    pub(crate) settings: Vec<Effective>,
+    pub(crate) settings: Live<Vec<Effective>>,
     /// Told when an operator asks for a drain.
     pub(crate) drain: Arc<Notify>,
 }

@@ -6,30 +6,34 @@ mod follow;
 mod listeners;
 pub(crate) mod secrets;
 mod source;
+mod tuning;
 
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use certstore::{CertStore, SecretSource};
+use certstore::{CertStore, SealedError, SealedTier, SecretSource};
 use metrics_exporter_prometheus::{BuildError, PrometheusHandle};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use xds::Faults;
+use xds::settings::{self, Tap};
 use xds::translate::{self, Translator};
 
 use crate::admin::{Admin, AdminServer};
 use crate::apply::Applier;
-use crate::config::{Config, Effective, SourceConfig};
+use crate::config::{Config, Layers, MapSchema, SourceConfig};
 use crate::drain::Phase;
 use crate::health::Health;
 use crate::listener::{Admission, BindError};
 use crate::tables::Tables;
-use crate::telemetry;
+use crate::telemetry::{self, LogLevel};
 use crate::tls::ConfigError;
 
 use follow::{configured, follow};
+use listeners::Dials;
+use tuning::{Parts, Tuning};
 
 /// When this variable is set, the process ends when its parent does: for those who run it as a part of themselves.
 pub(crate) const EXIT_WITH_PARENT: &str = "POSTERN_EXIT_WITH_PARENT";
@@ -59,6 +63,9 @@ pub(crate) enum AppError {
     /// The metrics recorder could not be installed.
     #[error("cannot record metrics")]
     Metrics(#[source] BuildError),
+    /// Encrypted copies cannot be kept.
+    #[error(transparent)]
+    Sealed(#[from] SealedError),
     /// TLS could not be set up.
     #[error("cannot set up TLS")]
     Tls(#[from] ConfigError),
@@ -82,7 +89,9 @@ pub(crate) async fn termination() {
 }
 
 /// Runs the gateway until a signal or an operator ends it, drain included.
-pub(crate) fn run(config: Config, settings: Vec<Effective>) -> Result<(), AppError> {
+///
+/// `layers` is what the configuration was made of, and `log` changes what is logged.
+pub(crate) fn run(config: Config, layers: Layers, log: LogLevel) -> Result<(), AppError> {
     if std::env::var_os(EXIT_WITH_PARENT).is_some() {
         // It fails nowhere on Linux; if it did, the parent's own care would have to do.
         let _ = set_parent_process_death_signal(Some(Signal::KILL));
@@ -96,7 +105,7 @@ pub(crate) fn run(config: Config, settings: Vec<Effective>) -> Result<(), AppErr
         .map_err(AppError::Runtime)?;
     let result = runtime.block_on(async {
         tokio::select! {
-            app = App::start(config, settings, metrics) => {
+            app = App::start(config, layers, log, metrics) => {
                 app?.run().await;
                 Ok(())
             }
@@ -112,7 +121,7 @@ pub(crate) fn run(config: Config, settings: Vec<Effective>) -> Result<(), AppErr
 
 /// The running gateway.
 struct App {
-    config: Config,
+    tuning: Arc<Tuning>,
     health: Health,
     phase: watch::Sender<Phase>,
     admission: Arc<Admission>,
@@ -124,14 +133,19 @@ struct App {
 
 impl App {
     /// Opens the listeners, reads the first complete configuration, and then begins to serve.
-    async fn start(config: Config, settings: Vec<Effective>, metrics: PrometheusHandle) -> Result<Self, AppError> {
+    async fn start(config: Config, layers: Layers, log: LogLevel, metrics: PrometheusHandle) -> Result<Self, AppError> {
         let began = Instant::now();
-        let limits = listeners::limits(&config, descriptors::fit(config.max_connections)?);
+        let admission = Admission::new(listeners::limits(&config, descriptors::fit(config.max_connections)?));
         let bound = listeners::bind(&config)?;
         let faults = Faults::default();
-        let (source, secrets) = source::open(&config, &faults).await?;
-        let certs = cert_store(&config, secrets);
+        let names = source::config_maps(&config);
+        let (source, secrets) = source::open(&config, names.all(), &faults).await?;
+        let (reader, values) = settings::Reader::new(names, Box::new(MapSchema::new(layers.clone())), faults.clone());
+        let certs = cert_store(&config, secrets)?;
         let (tables, health, operator) = (Tables::default(), Health::default(), Arc::new(Notify::new()));
+        let parts = Parts { log, certs: Arc::clone(&certs), admission, dials: Dials::new(&config) };
+        let tuning = Tuning::new(config.clone(), layers, parts);
+        tokio::spawn(Arc::clone(&tuning).follow(values.clone()));
         tokio::spawn(health.clone().beat("traffic"));
         let admin = Admin {
             health: health.clone(),
@@ -139,7 +153,7 @@ impl App {
             tables: Arc::clone(&tables),
             certs: Arc::clone(&certs),
             faults: faults.clone(),
-            settings,
+            settings: tuning.shown(),
             drain: Arc::clone(&operator),
         };
         let (traffic, admin) = listeners::answer(bound, admin).map_err(AppError::Runtime)?;
@@ -147,16 +161,18 @@ impl App {
         let applier = Applier::new(Arc::clone(&tables), Arc::clone(&certs) as Arc<_>);
         let version = applier.applied();
         let translator = Translator::new(translate_options(&config), faults.clone());
+        let source = Tap::new(source, reader);
         configured(follow(source, translator, applier, health.clone()).map_err(AppError::Runtime)?).await;
+        tuning.begin(&values.borrow());
 
         let (phase, drain) = watch::channel(Phase::Serving);
-        let admission = Admission::new(limits);
+        let Parts { admission, dials, .. } = tuning.parts().clone();
         let shared =
             listeners::Shared { tables, certs, version, health: health.clone(), admission: Arc::clone(&admission) };
-        listeners::serve(&config, traffic, shared, &drain)?;
+        listeners::serve(dials, traffic, shared, &drain)?;
         health.set_configured();
         tracing::info!(faults = faults.len(), seconds = began.elapsed().as_secs_f64(), "ready");
-        Ok(Self { config, health, phase, admission, operator, _admin: admin })
+        Ok(Self { tuning, health, phase, admission, operator, _admin: admin })
     }
 
     /// Serves until told to end, and drains.
@@ -169,12 +185,15 @@ impl App {
     }
 }
 
-fn cert_store(config: &Config, secrets: Arc<dyn SecretSource>) -> Arc<CertStore> {
-    CertStore::builder(secrets)
+fn cert_store(config: &Config, secrets: Arc<dyn SecretSource>) -> Result<Arc<CertStore>, SealedError> {
+    let mut builder = CertStore::builder(secrets)
         .budget(config.cert_cache.as_u64())
         .load_concurrency(config.cert_loads)
-        .load_deadline(config.handshake_timeout.mul_f64(LOAD_SHARE))
-        .build()
+        .load_deadline(config.handshake_timeout.mul_f64(LOAD_SHARE));
+    if let Some(directory) = &config.sealed_dir {
+        builder = builder.sealed(SealedTier::open(directory, config.sealed_bytes.as_u64())?);
+    }
+    Ok(builder.build())
 }
 
 fn translate_options(config: &Config) -> translate::Options {

@@ -1,9 +1,11 @@
 //! Configuration: one typed [`Config`], resolved once from flags, environment and a YAML file.
 //!
 //! A setting given on the command line beats the environment (`POSTERN_CERT_CACHE` for `cert-cache`), which beats the
-//! file, which beats the default. Every fault is reported, not the first. A [`Config`] that exists is valid.
+//! file, which beats the cluster's `ConfigMap`s, which beat the default: who started this process had a reason. Every
+//! fault is reported, not the first. A [`Config`] that exists is valid.
 
 mod layers;
+mod maps;
 mod resolve;
 mod setting;
 mod value;
@@ -19,6 +21,7 @@ use crate::listener::ListenerName;
 use crate::tls::TlsVersion;
 
 pub use layers::{ConfigFault, Effective, Layers, Origin};
+pub(crate) use maps::MapSchema;
 pub use setting::{GATEWAY_SETTINGS, Setting};
 pub(crate) use value::{parse_size, parse_time};
 
@@ -27,8 +30,16 @@ pub(crate) use value::{parse_size, parse_time};
 pub struct Config {
     /// Where objects come from.
     pub source: SourceConfig,
+    /// The namespace of `config-postern`, unless it is found in the surroundings.
+    pub own_namespace: Option<String>,
+    /// The namespace of Knative's `ConfigMap`s, unless they are not to be read.
+    pub knative_namespace: Option<String>,
     /// The address of each listener that is on.
     pub listen: BTreeMap<ListenerName, SocketAddr>,
+    /// Where encrypted copies of certificates are kept, if they are.
+    pub sealed_dir: Option<PathBuf>,
+    /// Bytes that these copies may take.
+    pub sealed_bytes: bytesize::ByteSize,
     /// Bytes that cached certificates may hold.
     pub cert_cache: bytesize::ByteSize,
     /// Certificates that are loaded at the same time; more loads wait.

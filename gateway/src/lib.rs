@@ -18,6 +18,7 @@ mod demo;
 pub mod drain;
 pub mod health;
 pub mod listener;
+pub mod live;
 pub mod proxy;
 pub mod route;
 pub mod tables;

@@ -21,6 +21,7 @@ pub mod rewrite;
 pub mod settings;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header;
@@ -32,6 +33,7 @@ use pingora_proxy::{FailToProxy, Session};
 use tokio::sync::watch;
 
 use crate::connection::{self, Connection};
+use crate::live::Live;
 use crate::route::Matched;
 use crate::tables::{Snapshot, Tables};
 use crate::upstream::Upstreams;
@@ -56,7 +58,7 @@ pub struct Postern {
     tables: Tables,
     upstreams: Upstreams,
     peers: Peers,
-    settings: Settings,
+    settings: Live<Settings>,
     is_ready: Readiness,
     figures: Figures,
 }
@@ -64,9 +66,17 @@ pub struct Postern {
 impl Postern {
     /// The proxy on these tables, for [`connection::http_service`]. `applied` rises with every Update
     /// ([`crate::apply::Applier::applied`]).
-    pub fn new(tables: Tables, applied: watch::Receiver<u64>, settings: Settings, is_ready: Readiness) -> Self {
-        let upstreams = Upstreams::new(Arc::clone(&tables), applied, settings.patience);
-        let peers = Peers::new(settings.upstream);
+    ///
+    /// Of the settings, how many requests may wait and how upstream connections are kept stay as they are now.
+    pub fn new(
+        tables: Tables,
+        applied: watch::Receiver<u64>,
+        settings: impl Into<Live<Settings>>,
+        is_ready: Readiness,
+    ) -> Self {
+        let settings = settings.into();
+        let upstreams = Upstreams::new(Arc::clone(&tables), applied, settings.load().max_waiting);
+        let peers = Peers::new(settings.load().upstream);
         Self { tables, upstreams, peers, settings, is_ready, figures: Figures::new() }
     }
 
@@ -91,7 +101,7 @@ impl Postern {
             target: request.raw_path(),
             head: head.as_deref(),
         };
-        hygiene::check(&raw, &self.settings).map_err(Failure::Refused)?;
+        hygiene::check(&raw, &self.settings.load()).map_err(Failure::Refused)?;
         rewrite::to_origin_form(session.req_header_mut()).map_err(|_| Failure::BadRequest)
     }
 
@@ -105,18 +115,25 @@ impl Postern {
             return Admission::Answer(respond::Answer::new(http::StatusCode::INTERNAL_SERVER_ERROR, "no connection"));
         };
         let (arrival, request) = (Arrival::from(connection), session.req_header());
-        ctx.request_id = admit::request_id(&self.settings, &arrival, request);
+        ctx.request_id = admit::request_id(&self.settings.load(), &arrival, request);
         ctx.is_upgrade = is_websocket(request);
         admit::admit(&self.tables.load(), &arrival, request, (self.is_ready)())
     }
 
     /// Idle connections and slow headers are the connection's business; see [`connection::Settings`].
     fn prepare(&self, session: &mut Session) {
-        session.set_read_timeout(self.settings.stream_idle);
-        session.set_write_timeout(self.settings.stream_idle);
+        let stream_idle = self.settings.load().stream_idle;
+        session.set_read_timeout(stream_idle);
+        session.set_write_timeout(stream_idle);
         if connection::is_draining(session) {
             session.set_keepalive(None);
         }
+    }
+
+    /// How long a request waits for an endpoint, and how long it may be silent, as of now.
+    fn patience(&self) -> (Duration, Option<Duration>) {
+        let settings = self.settings.load();
+        (settings.endpoint_wait, settings.stream_idle)
     }
 
     async fn choose_peer(&self, session: &Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
@@ -134,12 +151,13 @@ impl Postern {
             // A cluster that is not in the tables any more may be held by the route.
             snapshot.clusters.get(matched.cluster()).or_else(|| matched.held_cluster().cloned())
         };
-        let choice = self.upstreams.choose(destination, &mut ctx.attempts).await.map_err(|reason| {
+        let (wait, stream_idle) = self.patience();
+        let choice = self.upstreams.choose(destination, &mut ctx.attempts, wait).await.map_err(|reason| {
             ctx.failure = Some(Failure::Unavailable(reason));
             Error::new_up(ErrorType::HTTPStatus(503))
         })?;
         let speech = Speech::of(choice.cluster.protocol(), matched.action().force_http1, ctx.is_upgrade);
-        let peer = self.peers.peer(choice.endpoint.address(), speech);
+        let peer = self.peers.peer(choice.endpoint.address(), speech, stream_idle);
         ctx.choice = Some(choice);
         Ok(peer)
     }
@@ -153,16 +171,16 @@ impl Postern {
             client,
             is_tls: connection.tls.is_some(),
             authority: admit::authority(session.req_header()).unwrap_or_default(),
-            is_trusted: forwarded::is_trusted(&self.settings, client),
+            is_trusted: forwarded::is_trusted(&self.settings.load(), client),
         };
-        let underscore_headers = self.settings.underscore_headers;
+        let underscore_headers = self.settings.load().underscore_headers;
         let plan = rewrite::Rewrite { matched, origin, request_id: &ctx.request_id, underscore_headers };
         rewrite::rewrite(upstream, &plan)
     }
 
     fn count_body(&self, body: Option<&Bytes>, ctx: &mut RequestContext) -> Result<()> {
         ctx.body_bytes += body.map_or(0, |body| body.len() as u64);
-        if self.settings.max_request_body.is_some_and(|limit| ctx.body_bytes > limit) {
+        if self.settings.load().max_request_body.is_some_and(|limit| ctx.body_bytes > limit) {
             ctx.failure = Some(Failure::Refused(Refusal::BodyTooLarge));
             return Err(Error::new_down(ErrorType::HTTPStatus(413)));
         }
@@ -223,7 +241,7 @@ impl Postern {
         let took = ctx.started.elapsed();
         let by = if ctx.has_response { Answerer::Upstream } else { Answerer::Gateway };
         self.figures.answered(*listener, status, by, took);
-        if self.settings.access_log {
+        if self.settings.load().access_log {
             access::log(session, ctx, *client, status, took);
         }
     }

@@ -3,9 +3,9 @@
 use std::io::IsTerminal;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use crate::config::LogFormat;
 
@@ -13,11 +13,26 @@ use crate::config::LogFormat;
 const SECONDS: [f64; 15] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 60.0];
 
-/// Sends log lines of this process to standard error. The second call of a process does nothing.
+/// Changes which log lines are written.
+#[derive(Clone, Debug)]
+pub(crate) struct LogLevel(reload::Handle<EnvFilter, Registry>);
+
+impl LogLevel {
+    /// From now on it is this one; what is not understood of it is left out.
+    pub(crate) fn set(&self, level: &str) {
+        if let Err(error) = self.0.reload(EnvFilter::new(quiet(level))) {
+            tracing::warn!(%error, level, "cannot change the log level");
+        }
+    }
+}
+
+/// Sends log lines of this process to standard error, and returns how to change which. The second call of a process
+/// does nothing.
 ///
 /// `level` holds tracing's filter directives; what it does not understand is left out.
-pub(crate) fn init_logs(format: LogFormat, level: &str) {
-    let registry = tracing_subscriber::registry().with(EnvFilter::new(quiet(level)));
+pub(crate) fn init_logs(format: LogFormat, level: &str) -> LogLevel {
+    let (filter, handle) = reload::Layer::new(EnvFilter::new(quiet(level)));
+    let registry = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     // It fails only where a subscriber is installed already, as a test may have done.
     let _ = match format {
@@ -26,6 +41,7 @@ pub(crate) fn init_logs(format: LogFormat, level: &str) {
         }
         LogFormat::Json => registry.with(layer.json().flatten_event(true).with_current_span(false)).try_init(),
     };
+    LogLevel(handle)
 }
 
 /// pingora logs what clients and endpoints do wrong; that is counted and answered by us, so it is heard only on demand.

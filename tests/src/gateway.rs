@@ -65,7 +65,7 @@ impl Program {
 #[must_use]
 pub struct Options {
     arguments: Vec<OsString>,
-    cert_cache: String,
+    cert_cache: Option<String>,
     file_limit: Option<u32>,
     patience: Duration,
     quiet: bool,
@@ -73,7 +73,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        let cert_cache = "8MiB".to_owned();
+        let cert_cache = Some("8MiB".to_owned());
         Self { arguments: Vec::new(), cert_cache, file_limit: None, patience: PATIENCE, quiet: false }
     }
 }
@@ -81,7 +81,13 @@ impl Default for Options {
 impl Options {
     /// The budget of the certificate cache, for example `64KiB`.
     pub fn cert_cache(mut self, size: &str) -> Self {
-        size.clone_into(&mut self.cert_cache);
+        self.cert_cache = Some(size.to_owned());
+        self
+    }
+
+    /// No flag about the certificate cache.
+    pub fn without_cert_cache(mut self) -> Self {
+        self.cert_cache = None;
         self
     }
 
@@ -118,7 +124,9 @@ impl Options {
             arguments.extend(["--listen".into(), format!("{listener}=127.0.0.1:0").into()]);
         }
         arguments.extend(["--log-format".into(), "json".into()]);
-        arguments.extend(["--cert-cache".into(), self.cert_cache.clone().into()]);
+        if let Some(size) = &self.cert_cache {
+            arguments.extend(["--cert-cache".into(), size.into()]);
+        }
         for (flag, value) in [("--drain-delay", "300ms"), ("--drain-timeout", "5s")] {
             if !self.arguments.iter().any(|argument| argument == flag) {
                 arguments.extend([flag.into(), value.into()]);
@@ -185,6 +193,18 @@ impl Gateway {
         Ok(Self { child, pid, log, addresses: BTreeMap::new(), quiet: options.quiet })
     }
 
+    /// Waits until it says where it listens, whether or not it is ready.
+    pub async fn listening(&mut self) -> Result<()> {
+        let log = self.log.clone();
+        self.addresses = eventually_within(PATIENCE, "the gateway listens", async || {
+            let addresses = log.listening()?;
+            ensure(addresses.len() == LISTENERS.len(), || format!("{addresses:?}"))?;
+            Ok(addresses)
+        })
+        .await?;
+        Ok(())
+    }
+
     /// The address that a listener is bound to.
     pub fn address(&self, listener: &str) -> Result<SocketAddr> {
         Ok(*self.addresses.get(listener).ok_or_else(|| format!("no listener {listener} in the gateway's log"))?)
@@ -222,6 +242,20 @@ impl Gateway {
     pub async fn ended(&mut self) -> Result<ExitStatus> {
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         Ok(status.map_err(|_| "the gateway did not end")??)
+    }
+
+    /// What its admin listener answers in JSON.
+    pub async fn admin(&self, path: &str) -> Result<serde_json::Value> {
+        let reply = crate::client::get_plain(self.address("admin")?, path).await?;
+        ensure(reply.status == 200, || format!("{path} answered {}", reply.status))?;
+        Ok(serde_json::from_str(&reply.text())?)
+    }
+
+    /// A setting as its admin listener shows it.
+    pub async fn setting(&self, name: &str) -> Result<serde_json::Value> {
+        let all = self.admin("/api/v1/settings").await?;
+        let found = all.as_array().into_iter().flatten().find(|setting| setting["name"] == name);
+        Ok(found.ok_or_else(|| format!("no setting {name}"))?.clone())
     }
 
     /// Its metrics, as its listener for metrics shows them.

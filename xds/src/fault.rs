@@ -122,6 +122,8 @@ pub enum Finder {
     Translate,
     /// Making resources of it, for what refers to other objects.
     References,
+    /// Reading the settings in it.
+    Settings,
 }
 
 const FAULTS: &str = "postern_config_faults";

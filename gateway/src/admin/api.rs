@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
+use xds::settings::Effect;
 
 use super::{Admin, page};
 
@@ -44,7 +45,7 @@ pub(super) fn administer(admin: &Admin, local: Option<SocketAddr>, request: &Par
         "/" => answer(StatusCode::OK, "text/html; charset=utf-8", page::render(admin)),
         "/api/v1/certificates" => as_json(&admin.certs.entries().iter().map(certificate).collect()),
         "/api/v1/faults" => as_json(&admin.faults.all().iter().map(fault).collect()),
-        "/api/v1/settings" => as_json(&admin.settings.iter().map(setting).collect()),
+        "/api/v1/settings" => as_json(&admin.settings.load().iter().map(setting).collect()),
         "/api/v1/status" => as_json(&status(admin)),
         _ => observe(admin, request),
     }
@@ -106,6 +107,13 @@ fn status(admin: &Admin) -> Value {
             "misses": certs.misses,
             "loads": certs.loads,
             "evictions": certs.evictions,
+            "sealed": certs.sealed.map(|sealed| json!({
+                "copies": sealed.entries,
+                "bytes": sealed.bytes,
+                "limitBytes": sealed.limit,
+                "served": sealed.served,
+                "servedStale": sealed.stale,
+            })),
         },
     })
 }
@@ -120,7 +128,19 @@ fn fault(fault: &xds::Fault) -> Value {
 }
 
 fn setting(setting: &crate::config::Effective) -> Value {
-    json!({ "name": setting.name, "values": setting.values, "origin": setting.origin.to_string() })
+    let changes = match setting.effect {
+        Effect::Now => "live",
+        Effect::NextStart => "at the next start",
+        Effect::Never => "not by a config map",
+    };
+    json!({
+        "name": setting.name,
+        "values": setting.values,
+        "origin": setting.origin.to_string(),
+        "configMap": setting.place,
+        "changes": changes,
+        "atNextStart": setting.waiting,
+    })
 }
 
 fn certificate(entry: &certstore::EntryInfo) -> Value {
@@ -134,6 +154,8 @@ fn certificate(entry: &certstore::EntryInfo) -> Value {
         "loadedAt": timestamp(entry.loaded_at),
         "idleSeconds": entry.idle.as_secs(),
         "bytes": entry.bytes,
+        "fromSealedCopy": entry.is_copy,
+        "stale": entry.is_stale,
         "lastError": entry.last_error.as_ref().map(|error| xds::causes(error)),
     })
 }

@@ -10,12 +10,13 @@ impl App {
     /// is the deadline.
     pub(super) async fn drain(&self) {
         let began = Instant::now();
-        let deadline = began + self.config.drain_timeout;
+        let config = self.tuning.config();
+        let deadline = began + config.drain_timeout;
         self.health.set_draining();
         self.phase.send_replace(Phase::Draining);
         tracing::info!(connections = self.admission.open(), "draining");
         tokio::select! {
-            ended = self.finish(began + self.config.drain_delay, deadline) => self.report(ended, began),
+            ended = self.finish(began + config.drain_delay, deadline) => self.report(ended, began),
             () = termination() => self.report(false, began),
         }
     }

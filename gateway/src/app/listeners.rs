@@ -13,11 +13,10 @@ use crate::connection::{self, Service, http_service};
 use crate::drain::DrainWatch;
 use crate::health::Health;
 use crate::listener::{self, Admission, BoundListener, Limits, ListenerName, Policy};
+use crate::live::Live;
 use crate::proxy::{self, Postern};
 use crate::tables::Tables;
 use crate::tls::{self, Terminator};
-use crate::upstream::choose::Patience;
-use crate::upstream::peer::UpstreamTimeouts;
 
 /// What all traffic listeners share.
 pub(super) struct Shared {
@@ -53,34 +52,61 @@ pub(super) fn limits(config: &Config, max_connections: usize) -> Limits {
     Limits { max_connections, max_connections_per_source: config.max_connections_per_client, ..Limits::default() }
 }
 
+/// What can be turned while traffic is served.
+#[derive(Clone, Debug)]
+pub(super) struct Dials {
+    connection: Live<connection::Settings>,
+    proxy: Live<proxy::Settings>,
+    tls: Live<tls::Settings>,
+    /// Of the external listeners: only these stand behind a load balancer that speaks the PROXY protocol.
+    external: Live<Policy>,
+}
+
+impl Dials {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            connection: connection_settings(config).into(),
+            proxy: proxy_settings(config).into(),
+            tls: tls_settings(config).into(),
+            external: external_policy(config).into(),
+        }
+    }
+
+    /// What comes from now on is treated as this configuration says.
+    pub(super) fn turn(&self, config: &Config) {
+        self.connection.set(connection_settings(config));
+        self.proxy.set(proxy_settings(config));
+        self.tls.set(tls_settings(config));
+        self.external.set(external_policy(config));
+    }
+}
+
 /// Starts to serve traffic.
 pub(super) fn serve(
-    config: &Config,
+    dials: Dials,
     traffic: Vec<BoundListener>,
     shared: Shared,
     drain: &DrainWatch,
 ) -> Result<(), tls::ConfigError> {
     let Shared { tables, certs, version, health, admission } = shared;
-    let settings = connection_settings(config);
     let ready = Arc::new(move || health.is_ready());
-    let proxy = Postern::new(Arc::clone(&tables), version, proxy_settings(config), ready);
+    let proxy = Postern::new(Arc::clone(&tables), version, dials.proxy, ready);
     let service = Arc::new(Service {
-        http: http_service(proxy, &settings),
-        tls: Arc::new(Terminator::new(tls_settings(config), tables, certs)?),
+        http: http_service(proxy, &dials.connection.load()),
+        tls: Arc::new(Terminator::new(dials.tls, tables, certs)?),
         admission,
-        settings,
+        settings: dials.connection,
     });
     for listener in traffic {
-        let policy = policy(config, listener.name());
+        let is_external = matches!(listener.name(), ListenerName::ExternalHttp | ListenerName::ExternalHttps);
+        let policy = if is_external { dials.external.clone() } else { Policy::default().into() };
         tokio::spawn(listener::serve(listener, policy, Arc::clone(&service), drain.clone()));
     }
     Ok(())
 }
 
-/// Only the external listeners stand behind a load balancer that speaks the PROXY protocol.
-fn policy(config: &Config, name: ListenerName) -> Policy {
-    let is_external = matches!(name, ListenerName::ExternalHttp | ListenerName::ExternalHttps);
-    Policy { proxy_protocol: config.proxy_protocol && is_external, ..Policy::default() }
+fn external_policy(config: &Config) -> Policy {
+    Policy { proxy_protocol: config.proxy_protocol, ..Policy::default() }
 }
 
 fn connection_settings(config: &Config) -> connection::Settings {
@@ -101,14 +127,11 @@ fn tls_settings(config: &Config) -> tls::Settings {
 }
 
 fn proxy_settings(config: &Config) -> proxy::Settings {
-    let defaults = proxy::Settings::default();
-    let stream_idle = Some(config.stream_idle_timeout).filter(|timeout| !timeout.is_zero());
     proxy::Settings {
         trusted_proxies: config.trusted_proxies.clone(),
-        patience: Patience { endpoint_wait: config.endpoint_wait, ..defaults.patience },
-        stream_idle,
-        upstream: UpstreamTimeouts { stream_idle, ..defaults.upstream },
+        endpoint_wait: config.endpoint_wait,
+        stream_idle: Some(config.stream_idle_timeout).filter(|timeout| !timeout.is_zero()),
         access_log: config.access_log,
-        ..defaults
+        ..proxy::Settings::default()
     }
 }

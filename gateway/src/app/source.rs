@@ -6,11 +6,17 @@ use certstore::SecretSource;
 use xds::discovery::Source;
 use xds::source::api::{self, Access, ApiSource, ConnectError, ReaderOptions, Scope, SecretReader};
 use xds::source::dir::{self, DirSource};
-use xds::{Faults, ObjectEvent};
+use xds::{Faults, ObjectEvent, ObjectRef, settings};
 
 use super::secrets::{ApiSecrets, DirSecrets};
 use crate::allocator;
 use crate::config::{Config, KubeConfig, SourceConfig};
+
+/// Where a pod finds the name of its namespace.
+const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+
+/// Our namespace where nothing else is said.
+const OWN_NAMESPACE: &str = "postern-system";
 
 /// Why the source cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +46,11 @@ impl Source for Opened {
 }
 
 /// Opens the source that is configured; what is wrong with its objects is told to `faults`.
-pub(super) async fn open(config: &Config, faults: &Faults) -> Result<(Opened, Arc<dyn SecretSource>), SourceError> {
+pub(super) async fn open(
+    config: &Config,
+    config_maps: Vec<ObjectRef>,
+    faults: &Faults,
+) -> Result<(Opened, Arc<dyn SecretSource>), SourceError> {
     match &config.source {
         SourceConfig::Dir(path) => {
             let mut options = dir::Options::default();
@@ -53,14 +63,22 @@ pub(super) async fn open(config: &Config, faults: &Faults) -> Result<(Opened, Ar
             let access = Access { kubeconfig: kube.kubeconfig.clone(), context: kube.context.clone() };
             let client = api::connect(&access).await?;
             let secrets = ApiSecrets(SecretReader::new(client.clone(), ReaderOptions::default()));
-            let source = ApiSource::start(client, api_options(kube), faults.clone());
+            let source = ApiSource::start(client, api_options(kube, config_maps), faults.clone());
             Ok((Opened::Api(Box::new(source)), Arc::new(secrets)))
         }
     }
 }
 
-fn api_options(kube: &KubeConfig) -> api::Options {
+/// The `ConfigMap`s that are read.
+pub(super) fn config_maps(config: &Config) -> settings::Names {
+    let surroundings = || std::fs::read_to_string(POD_NAMESPACE).ok().map(|text| text.trim().to_owned());
+    let own = config.own_namespace.clone().or_else(surroundings).filter(|name| !name.is_empty());
+    settings::Names::new(own.as_deref().unwrap_or(OWN_NAMESPACE), config.knative_namespace.as_deref())
+}
+
+fn api_options(kube: &KubeConfig, config_maps: Vec<ObjectRef>) -> api::Options {
     let mut options = api::Options::default();
+    options.config_maps = config_maps;
     if !kube.namespaces.is_empty() {
         options.scope = Scope::Namespaces(kube.namespaces.iter().map(|name| name.as_str().into()).collect());
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use xds::settings::Effect;
 
 use super::{EXIT_FAILED, EXIT_USAGE};
 use crate::app;
@@ -13,7 +14,9 @@ use crate::telemetry;
 
 const AFTER_HELP: &str = "Each setting can also be given in the environment (POSTERN_CERT_CACHE for --cert-cache; lists \
 are separated by commas) and in the YAML file of --config (cert-cache: 64MiB). Flags beat the environment, which beats \
-the file.\n\nExit codes: 0 drained, 1 failed, 64 wrong configuration.";
+the file, which beats the ConfigMap config-postern (and Kourier's config-kourier).\n\nSettings that a ConfigMap can \
+change while the gateway runs are marked [live]; those marked [next start] it can set for the next start. \
+/api/v1/settings on the admin listener shows what is in effect, and where it comes from.\n\nExit codes: 0 drained, 1 failed, 64 wrong configuration.";
 
 /// The subcommand and its flags, made from the table of settings.
 pub(super) fn command() -> Command {
@@ -41,11 +44,16 @@ fn flag(setting: &'static Setting) -> Arg {
         (default, true) => format!(" [can be repeated; default: {default}]"),
         (default, false) => format!(" [default: {default}]"),
     };
+    let effect = match setting.effect {
+        Effect::Now => " [live]",
+        Effect::NextStart => " [next start]",
+        Effect::Never => "",
+    };
     Arg::new(setting.name)
         .long(setting.name)
         .value_name(setting.value_name)
         .action(action)
-        .help(format!("{}{default}", setting.help))
+        .help(format!("{}{default}{effect}", setting.help))
 }
 
 /// Runs until a signal or an operator ends it.
@@ -58,15 +66,14 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
         Ok(config) => config,
         Err(faults) => return refuse(&faults),
     };
-    let settings: Vec<_> = GATEWAY_SETTINGS.iter().map(|setting| layers.effective(setting)).collect();
     if matches.get_flag("print-config") {
-        for setting in &settings {
+        for setting in GATEWAY_SETTINGS.iter().map(|setting| layers.effective(setting)) {
             println!("{}: {} # {}", setting.name, setting.values.join(", "), setting.origin);
         }
         return ExitCode::SUCCESS;
     }
-    telemetry::init_logs(config.log_format, &config.log_level);
-    match app::run(config, settings) {
+    let log = telemetry::init_logs(config.log_format, &config.log_level);
+    match app::run(config, layers, log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{}", xds::causes(&error));
@@ -93,7 +100,11 @@ fn layers(matches: &ArgMatches) -> Result<Layers, Vec<ConfigFault>> {
 
 fn read(path: &Path) -> Result<String, Vec<ConfigFault>> {
     std::fs::read_to_string(path).map_err(|error| {
-        vec![ConfigFault { place: path.display().to_string(), message: format!("cannot be read: {error}") }]
+        vec![ConfigFault {
+            place: path.display().to_string(),
+            message: format!("cannot be read: {error}"),
+            about: None,
+        }]
     })
 }
 

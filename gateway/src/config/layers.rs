@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use xds::settings::{Effect, Values};
+
 use super::setting::Setting;
 
 /// Values by setting, in order of precedence.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Layers {
     layers: Vec<(Origin, BTreeMap<String, Vec<String>>)>,
+    /// Where in which `ConfigMap` a setting stands.
+    maps: BTreeMap<&'static str, String>,
 }
 
 /// Where a value comes from.
@@ -20,6 +24,8 @@ pub enum Origin {
     Environment,
     /// The configuration file.
     File,
+    /// A `ConfigMap`.
+    ConfigMap,
     /// Nobody said anything.
     Default,
 }
@@ -30,6 +36,7 @@ impl fmt::Display for Origin {
             Self::Flag => "flag",
             Self::Environment => "environment",
             Self::File => "file",
+            Self::ConfigMap => "config map",
             Self::Default => "default",
         })
     }
@@ -44,6 +51,12 @@ pub struct Effective {
     pub values: Vec<String>,
     /// Where they come from.
     pub origin: Origin,
+    /// If from a `ConfigMap`: from which one, and which key of it.
+    pub place: Option<String>,
+    /// When a `ConfigMap`'s value takes effect.
+    pub effect: Effect,
+    /// The values that take effect at the next start.
+    pub waiting: Option<Vec<String>>,
 }
 
 /// What is wrong with a setting.
@@ -54,6 +67,8 @@ pub struct ConfigFault {
     pub place: String,
     /// What is wrong and what would be right.
     pub message: String,
+    /// The setting and the layer that it is about, if it is about one.
+    pub about: Option<(&'static str, Origin)>,
 }
 
 impl Layers {
@@ -70,8 +85,7 @@ impl Layers {
         let mut values = BTreeMap::new();
         for setting in settings {
             let Some(text) = lookup(&setting.variable()).filter(|text| !text.is_empty()) else { continue };
-            let parts = if setting.list { text.split(',').map(|s| s.trim().to_owned()).collect() } else { vec![text] };
-            values.insert(setting.name.to_owned(), parts);
+            values.insert(setting.name.to_owned(), parts(setting, &text));
         }
         self.layers.push((Origin::Environment, values));
         self
@@ -87,6 +101,7 @@ impl Layers {
             vec![ConfigFault {
                 place: "configuration file".to_owned(),
                 message: format!("not a YAML mapping: {error}"),
+                about: None,
             }]
         })?;
         let mut values = BTreeMap::new();
@@ -98,7 +113,10 @@ impl Layers {
             };
             match result {
                 Ok(texts) => drop(values.insert(key, texts)),
-                Err(message) => faults.push(ConfigFault { place: format!("configuration file: {key}"), message }),
+                Err(message) => {
+                    let place = format!("configuration file: {key}");
+                    faults.push(ConfigFault { place, message, about: None });
+                }
             }
         }
         if !faults.is_empty() {
@@ -108,15 +126,28 @@ impl Layers {
         Ok(self)
     }
 
+    /// Adds what `ConfigMap`s say.
+    #[must_use]
+    pub fn with_maps(mut self, settings: &[Setting], values: &Values) -> Self {
+        let mut layer = BTreeMap::new();
+        for setting in settings {
+            let Some(value) = values.get(setting.name) else { continue };
+            layer.insert(setting.name.to_owned(), parts(setting, &value.text));
+            self.maps.insert(setting.name, format!("{} {}", value.map, value.key));
+        }
+        self.layers.push((Origin::ConfigMap, layer));
+        self
+    }
+
     /// The values in effect.
     pub fn effective(&self, setting: &Setting) -> Effective {
-        for (origin, values) in &self.layers {
-            if let Some(values) = values.get(setting.name) {
-                return Effective { name: setting.name, values: values.clone(), origin: *origin };
-            }
-        }
-        let values = if setting.default.is_empty() { Vec::new() } else { vec![setting.default.to_owned()] };
-        Effective { name: setting.name, values, origin: Origin::Default }
+        let given = self.layers.iter().find_map(|(origin, values)| Some((*origin, values.get(setting.name)?.clone())));
+        let (origin, values) = given.unwrap_or_else(|| {
+            let default = (!setting.default.is_empty()).then(|| setting.default.to_owned());
+            (Origin::Default, Vec::from_iter(default))
+        });
+        let place = (origin == Origin::ConfigMap).then(|| self.maps.get(setting.name).cloned()).flatten();
+        Effective { name: setting.name, values, origin, place, effect: setting.effect, waiting: None }
     }
 
     /// The values of a setting that adds up over all layers, the weakest first.
@@ -135,7 +166,13 @@ pub(super) fn place(setting: &Setting, origin: Origin) -> String {
         Origin::Flag | Origin::Default => format!("--{}", setting.name),
         Origin::Environment => setting.variable(),
         Origin::File => format!("configuration file: {}", setting.name),
+        Origin::ConfigMap => format!("config map: {}", setting.name),
     }
+}
+
+/// A list in one text has commas between its parts.
+fn parts(setting: &Setting, text: &str) -> Vec<String> {
+    if setting.list { text.split(',').map(|part| part.trim().to_owned()).collect() } else { vec![text.to_owned()] }
 }
 
 fn names(settings: &[Setting]) -> String {

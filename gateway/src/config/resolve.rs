@@ -19,9 +19,38 @@ impl Config {
     /// Every fault.
     pub fn resolve(layers: &Layers) -> Result<Self, Vec<ConfigFault>> {
         let mut read = Reader { layers, faults: Vec::new() };
-        let config = Self {
+        let config = read.config();
+        read.check_timeouts(&config);
+        if read.faults.is_empty() { Ok(config) } else { Err(read.faults) }
+    }
+}
+
+/// What is wrong with single values, whether or not they go together.
+pub(super) fn faults_of_values(layers: &Layers) -> Vec<ConfigFault> {
+    let mut read = Reader { layers, faults: Vec::new() };
+    read.config();
+    read.faults
+}
+
+struct Reader<'a> {
+    layers: &'a Layers,
+    faults: Vec<ConfigFault>,
+}
+
+fn setting(name: &str) -> &'static Setting {
+    GATEWAY_SETTINGS.iter().find(|setting| setting.name == name).expect("every setting that is read is in the table")
+}
+
+impl Reader<'_> {
+    fn config(&mut self) -> Config {
+        let read = self;
+        Config {
             source: read.source(),
+            own_namespace: read.optional("own-namespace", parse_word),
+            knative_namespace: Some(read.value("knative-namespace", parse_word)).filter(|name| name != "off"),
             listen: read.listen(),
+            sealed_dir: read.optional("sealed-dir", |text| Ok(text.into())),
+            sealed_bytes: read.value("sealed-bytes", parse_size),
             cert_cache: read.value("cert-cache", parse_size),
             cert_loads: read.value("cert-loads", parse_count),
             default_certificate: read.optional("default-certificate", parse_secret_ref),
@@ -44,24 +73,11 @@ impl Config {
             log_level: read.value("log-level", parse_log_level),
             access_log: read.value("access-log", parse_switch),
             threads: read.optional("threads", parse_count).unwrap_or_else(processors),
-        };
-        read.check_timeouts(&config);
-        if read.faults.is_empty() { Ok(config) } else { Err(read.faults) }
+        }
     }
-}
 
-struct Reader<'a> {
-    layers: &'a Layers,
-    faults: Vec<ConfigFault>,
-}
-
-fn setting(name: &str) -> &'static Setting {
-    GATEWAY_SETTINGS.iter().find(|setting| setting.name == name).expect("every setting that is read is in the table")
-}
-
-impl Reader<'_> {
     fn fault(&mut self, setting: &Setting, origin: Origin, message: String) {
-        self.faults.push(ConfigFault { place: place(setting, origin), message });
+        self.faults.push(ConfigFault { place: place(setting, origin), message, about: Some((setting.name, origin)) });
     }
 
     fn optional<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
@@ -136,11 +152,15 @@ impl Reader<'_> {
     fn check_timeouts(&mut self, config: &Config) {
         if config.drain_delay > config.drain_timeout {
             let message = format!(
-                "{:?} is longer than drain-timeout, which is {:?} and includes it",
+                "the drain-delay of {:?} is longer than drain-timeout, which is {:?} and includes it",
                 config.drain_delay, config.drain_timeout
             );
-            let setting = setting("drain-delay");
-            self.fault(setting, self.layers.effective(setting).origin, message);
+            let origins =
+                ["drain-delay", "drain-timeout"].map(|name| (name, self.layers.effective(setting(name)).origin));
+            // If one of them has been changed by a ConfigMap, that is the one to be taken back.
+            let changed = origins.into_iter().find(|(_, origin)| *origin == Origin::ConfigMap);
+            let (name, origin) = changed.unwrap_or(origins[0]);
+            self.fault(setting(name), origin, message);
         }
     }
 }
@@ -200,9 +220,15 @@ fn parse_log_format(text: &str) -> Result<LogFormat, String> {
 }
 
 fn parse_log_level(text: &str) -> Result<String, String> {
+    // A bare word that is no level would be taken for a target, and switch off all others.
+    let is_level =
+        |part: &str| part.contains(['=', '[']) || part.trim().parse::<tracing::Level>().is_ok() || part == "off";
     match tracing_subscriber::EnvFilter::try_new(text) {
-        Ok(_) if !text.is_empty() => Ok(text.to_owned()),
-        _ => Err(format!("{text:?} is not a log level; write error, warn, info, debug or trace")),
+        Ok(_) if text.split(',').all(is_level) => Ok(text.to_owned()),
+        _ => Err(format!(
+            "{text:?} is not a log level; write error, warn, info, debug or trace, or directives such as \
+             info,certstore=debug"
+        )),
     }
 }
 

@@ -1,4 +1,7 @@
-//! The settings of `postern gateway`, in one table: flags, environment, file and help are made from it.
+//! The settings of `postern gateway`, in one table: flags, environment, file, help and the keys of `config-postern` are
+//! made from it.
+
+use xds::settings::Effect;
 
 /// One setting.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +16,8 @@ pub struct Setting {
     pub default: &'static str,
     /// Whether it can be given several times (in the environment: separated by commas; in the file: a list).
     pub list: bool,
+    /// When it takes effect if a `ConfigMap` sets it.
+    pub effect: Effect,
 }
 
 impl Setting {
@@ -20,14 +25,24 @@ impl Setting {
     pub fn variable(&self) -> String {
         format!("POSTERN_{}", self.name.to_uppercase().replace('-', "_"))
     }
+
+    /// Changes while the process runs.
+    const fn live(self) -> Self {
+        Self { effect: Effect::Now, ..self }
+    }
+
+    /// A change takes effect at the next start.
+    const fn at_start(self) -> Self {
+        Self { effect: Effect::NextStart, ..self }
+    }
 }
 
 const fn one(name: &'static str, value_name: &'static str, default: &'static str, help: &'static str) -> Setting {
-    Setting { name, value_name, help, default, list: false }
+    Setting { name, value_name, help, default, list: false, effect: Effect::Never }
 }
 
 const fn list(name: &'static str, value_name: &'static str, default: &'static str, help: &'static str) -> Setting {
-    Setting { name, value_name, help, default, list: true }
+    Setting { name, value_name, help, default, list: true, effect: Effect::Never }
 }
 
 /// All settings of `postern gateway`.
@@ -49,6 +64,18 @@ pub const GATEWAY_SETTINGS: &[Setting] = &[
         "Labels of the Secrets that are followed, such as networking.internal.knative.dev/certificate-uid; by default \
          all of type kubernetes.io/tls",
     ),
+    one(
+        "own-namespace",
+        "NAMESPACE",
+        "",
+        "Namespace of the ConfigMap config-postern; by default the pod's own or, outside of a cluster, postern-system",
+    ),
+    one(
+        "knative-namespace",
+        "NAMESPACE|off",
+        "knative-serving",
+        "Namespace of Knative's ConfigMaps config-kourier and config-network, which are read where they exist, or `off`",
+    ),
     list(
         "listen",
         "NAME=ADDR|NAME=off",
@@ -56,40 +83,49 @@ pub const GATEWAY_SETTINGS: &[Setting] = &[
         "Address of a listener, or `off`. Names: external-http (8080), external-https (8443), internal-http (8081), \
          internal-https (8444), probe-http (8090), probe-https (9443), metrics (9000), admin (9901, loopback only)",
     ),
+    one(
+        "sealed-dir",
+        "PATH",
+        "",
+        "Directory for encrypted copies of certificates, to serve those that left the cache while the API server is \
+         away; the key is in this process's memory only. Without it there are none",
+    ),
+    // 2 to 4 KiB each.
+    one("sealed-bytes", "SIZE", "64MiB", "Disk space that encrypted copies may take"),
     // A twentieth of the 800 MiB that Kourier's gateway is given; room for about 9,000 ECDSA certificates.
-    one("cert-cache", "SIZE", "32MiB", "Memory that cached certificates may hold"),
+    one("cert-cache", "SIZE", "32MiB", "Memory that cached certificates may hold").live(),
     one("cert-loads", "COUNT", "64", "Certificates that are loaded at the same time"),
     one(
         "default-certificate",
         "NAMESPACE/NAME",
         "",
         "Secret to present when a client asks for an unknown server name or for none; without it such clients are refused",
-    ),
-    one("min-tls-version", "1.2|1.3", "1.2", "Lowest TLS version that is accepted"),
-    one("handshake-timeout", "TIME", "10s", "How long hello, certificate and handshake may take together"),
-    one("header-timeout", "TIME", "10s", "How long a request's header may take from its first byte"),
-    one("keepalive-timeout", "TIME", "60s", "How long a connection may idle between requests"),
-    one("max-connections", "COUNT", "20000", "Downstream connections at the same time"),
+    ).live(),
+    one("min-tls-version", "1.2|1.3", "1.2", "Lowest TLS version that is accepted").at_start(),
+    one("handshake-timeout", "TIME", "10s", "How long hello, certificate and handshake may take together").live(),
+    one("header-timeout", "TIME", "10s", "How long a request's header may take from its first byte").live(),
+    one("keepalive-timeout", "TIME", "60s", "How long a connection may idle between requests").live(),
+    one("max-connections", "COUNT", "20000", "Downstream connections at the same time").live(),
     one(
         "max-connections-per-client",
         "COUNT",
         "10000",
         "Downstream connections at the same time from one address; a load balancer in front is one address",
-    ),
-    one("proxy-protocol", "on|off", "off", "Whether the external listeners require a PROXY protocol header (v1 or v2)"),
+    ).live(),
+    one("proxy-protocol", "on|off", "off", "Whether the external listeners require a PROXY protocol header (v1 or v2)").live(),
     list(
         "trusted-proxies",
         "CIDR",
         "",
         "Peers whose X-Forwarded-For, -Proto and -Host are kept and appended to; those of others are replaced",
-    ),
+    ).live(),
     one(
         "endpoint-wait",
         "TIME",
         "5s",
         "How long a request waits for an endpoint that can be reached before it is answered with 503",
-    ),
-    one("stream-idle-timeout", "TIME", "0s", "How long an upstream may stay silent within a request; 0s is no limit"),
+    ).live(),
+    one("stream-idle-timeout", "TIME", "0s", "How long an upstream may stay silent within a request; 0s is no limit").live(),
     one(
         "kingress-class",
         "CLASS",
@@ -113,16 +149,16 @@ pub const GATEWAY_SETTINGS: &[Setting] = &[
         "TIME",
         "5s",
         "How long connections are still accepted after SIGTERM, while load balancers notice",
-    ),
+    ).live(),
     // Below Kubernetes' default terminationGracePeriodSeconds of 30.
-    one("drain-timeout", "TIME", "25s", "How long a drain may take in all, the delay included"),
+    one("drain-timeout", "TIME", "25s", "How long a drain may take in all, the delay included").live(),
     one("log-format", "text|json", "text", "How log lines look"),
     one(
         "log-level",
         "LEVEL",
         "info",
         "Which log lines are written: error, warn, info, debug, trace, or tracing directives",
-    ),
-    one("access-log", "on|off", "on", "Whether a line is written to standard output for each request"),
+    ).live(),
+    one("access-log", "on|off", "on", "Whether a line is written to standard output for each request").live(),
     one("threads", "COUNT", "", "Threads that serve traffic; by default as many as there are processors"),
 ];

@@ -24,15 +24,16 @@ where
 {
     let mut carried: Option<HttpPersistentSettings> = None;
     loop {
+        let (idle_timeout, _) = service.timeouts();
         let held = carried.as_ref().and_then(pipelined::head_in);
-        if held.is_none() && !await_bytes(&mut stream, service.settings.idle_timeout, watches).await {
+        if held.is_none() && !await_bytes(&mut stream, idle_timeout, watches).await {
             return;
         }
         let gate = stream.begin_request(held);
         if stream.refuse_header().await {
             return;
         }
-        let session = next_session(stream, carried, &service.settings);
+        let session = next_session(stream, carried, &service.settings.load());
         let served = GATE.scope(gate, service.http.process_new_http(session, &watches.shutdown)).await;
         let Some((io, settings)) = served.map(pingora_core::apps::ReusedHttpStream::consume) else {
             return;

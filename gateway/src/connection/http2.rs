@@ -36,7 +36,8 @@ where
         socket_digest: stream.get_socket_digest(),
     });
     let opening = handshake(stream, service.http.h2_options.clone());
-    let Ok(Ok(conn)) = tokio::time::timeout(service.settings.header_timeout, opening).await else {
+    let (_, header_timeout) = service.timeouts();
+    let Ok(Ok(conn)) = tokio::time::timeout(header_timeout, opening).await else {
         return;
     };
     let streams = Arc::new(Streams::new(permit));
@@ -58,7 +59,7 @@ impl Http2 {
         P::CTX: Send + Sync,
     {
         let mut drain = watches.drain.clone();
-        let settings = &service.settings.http2;
+        let settings = service.settings.load().http2.clone();
         loop {
             let patience = if self.going_away { GOAWAY_LINGER } else { settings.idle_timeout };
             tokio::select! {

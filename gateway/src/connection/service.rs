@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::ShutdownWatch;
@@ -13,6 +14,7 @@ use super::stream::Downstream;
 use super::{Http2Settings, Settings, http1, http2};
 use crate::drain::DrainWatch;
 use crate::listener::{Admission, Permit};
+use crate::live::Live;
 use crate::tls::Terminator;
 
 /// Serves the connections that listeners accept.
@@ -23,8 +25,8 @@ pub struct Service<P> {
     pub tls: Arc<Terminator>,
     /// Who may connect, and who is connected.
     pub admission: Arc<Admission>,
-    /// Limits of a connection.
-    pub settings: Settings,
+    /// Limits of a connection; those of HTTP/2 and of the upstream pool are as they were at first.
+    pub settings: Live<Settings>,
 }
 
 impl<P> fmt::Debug for Service<P> {
@@ -47,15 +49,22 @@ where
     P: ProxyHttp + Send + Sync + 'static,
     P::CTX: Send + Sync,
 {
+    /// How long a connection may idle, and how long a header may take, as of now.
+    pub(crate) fn timeouts(&self) -> (Duration, Duration) {
+        let settings = self.settings.load();
+        (settings.idle_timeout, settings.header_timeout)
+    }
+
     /// Serves one connection until it ends. `permit` is given back when its last request has ended.
     pub(crate) async fn serve(&self, mut stream: Box<Downstream>, permit: Permit, watches: &Watches) {
         let http2 = if stream.digests.is_tls() {
             stream.digests.is_http2()
         } else {
-            if !http1::await_bytes(&mut stream, self.settings.idle_timeout, watches).await {
+            let (idle_timeout, header_timeout) = self.timeouts();
+            if !http1::await_bytes(&mut stream, idle_timeout, watches).await {
                 return;
             }
-            match tokio::time::timeout(self.settings.header_timeout, stream.is_http2_preface()).await {
+            match tokio::time::timeout(header_timeout, stream.is_http2_preface()).await {
                 Ok(Ok(http2)) => http2,
                 Ok(Err(_)) => return,
                 // Fewer bytes than tell: HTTP/1.1 answers what they deserve.

@@ -18,6 +18,7 @@ use super::proxy_protocol::{self, MAX_HEADER, ProxyHeader};
 use super::{BoundListener, ListenerName, Permit};
 use crate::connection::{Connection, Digests, Downstream, Service, Socket, Transport, Watches};
 use crate::drain::{DrainWatch, Phase};
+use crate::live::Live;
 
 /// First and longest pause after accepting has failed.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -47,15 +48,20 @@ impl Default for Policy {
 /// until [`Phase::Expired`], and HTTP/2 streams under way then end with the writes that fail.
 ///
 /// Dropped, it closes the listener; connections go on.
-pub async fn serve<P>(listener: BoundListener, policy: Policy, service: Arc<Service<P>>, mut drain: DrainWatch)
-where
+pub async fn serve<P>(
+    listener: BoundListener,
+    policy: impl Into<Live<Policy>>,
+    service: Arc<Service<P>>,
+    mut drain: DrainWatch,
+) where
     P: ProxyHttp + Send + Sync + 'static,
     P::CTX: Send + Sync,
 {
+    let policy = policy.into();
     let (announce, shutdown) = watch::channel(false);
     let watches = Watches { drain: drain.clone(), shutdown };
     let mut trouble = Trouble::new(listener.name, service.admission.figures(listener.name));
-    if let Err(error) = set_options(&listener.tcp, policy.keepalive) {
+    if let Err(error) = set_options(&listener.tcp, policy.load().keepalive) {
         tracing::warn!(listener = %listener.name, %error, "cannot set TCP options; going on without");
     }
     loop {
@@ -73,7 +79,7 @@ where
         match accepted {
             Ok((tcp, peer)) => {
                 trouble.over();
-                let arrival = Arrival { tcp, peer, listener: listener.name, policy };
+                let arrival = Arrival { tcp, peer, listener: listener.name, policy: **policy.load() };
                 arrival.admit(&service, &watches);
             }
             Err(error) => trouble.pause(&error).await,
@@ -184,7 +190,7 @@ async fn establish<P>(
         (Transport::Plain(socket), None, false)
     };
     let digests = Digests::new(connection, fd, cipher, http2, watches.drain.clone()).ok()?;
-    Some(Box::new(Downstream::new(io, digests, &service.settings)))
+    Some(Box::new(Downstream::new(io, digests, &service.settings.load())))
 }
 
 /// Reads a PROXY header and returns it with the bytes that were read after it.

@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use super::ListenerName;
 use super::figures::{Figures, OfListener, Refused};
+use crate::live::Live;
 
 /// How many clients are served at once.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +55,7 @@ impl From<Refusal> for Refused {
 /// Counts connections and handshakes, and says no when there are too many.
 #[derive(Debug)]
 pub struct Admission {
-    limits: Limits,
+    limits: Live<Limits>,
     open: watch::Sender<usize>,
     sources: Mutex<HashMap<IpAddr, usize, RandomState>>,
     handshakes: Semaphore,
@@ -65,7 +66,7 @@ impl Admission {
     /// Nobody is connected yet.
     pub fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self {
-            limits,
+            limits: limits.into(),
             open: watch::Sender::new(0),
             sources: Mutex::default(),
             handshakes: Semaphore::new(limits.max_handshakes.min(Semaphore::MAX_PERMITS)),
@@ -76,6 +77,11 @@ impl Admission {
     /// What is counted of a listener.
     pub(super) fn figures(&self, listener: ListenerName) -> &OfListener {
         self.figures.of(listener)
+    }
+
+    /// Changes how many may connect; those who are connected stay. How many may shake hands stays as it was.
+    pub fn set_limits(&self, limits: Limits) {
+        self.limits.set(limits);
     }
 
     /// How many connections are open.
@@ -92,7 +98,7 @@ impl Admission {
     /// Lets a connection in; it counts until the permit is dropped.
     pub fn admit(self: &Arc<Self>, listener: ListenerName) -> Result<Permit, Refusal> {
         let admitted = self.open.send_if_modified(|open| {
-            let room = *open < self.limits.max_connections;
+            let room = *open < self.limits.load().max_connections;
             *open += usize::from(room);
             room
         });
@@ -111,7 +117,7 @@ impl Admission {
     fn enter(&self, source: IpAddr) -> Result<(), Refusal> {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         let count = sources.entry(source).or_default();
-        if *count >= self.limits.max_connections_per_source {
+        if *count >= self.limits.load().max_connections_per_source {
             return Err(Refusal::TooManyFromSource);
         }
         *count += 1;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::connection::HEADER_LIMIT;
-use crate::upstream::choose::Patience;
 use crate::upstream::peer::UpstreamTimeouts;
 
 /// Settings of the proxy; a value is valid by its types.
@@ -19,11 +18,13 @@ pub struct Settings {
     pub max_request_body: Option<u64>,
     /// What happens to header fields with `_` in their name. Default: they are dropped.
     pub underscore_headers: UnderscoreHeaders,
-    /// How long a request waits for an endpoint, and how many may. Default 5 s, 1024.
-    pub patience: Patience,
+    /// How long a request waits for an endpoint that can be reached. Default 5 s.
+    pub endpoint_wait: Duration,
+    /// How many requests may wait for an endpoint at once. Default 1024.
+    pub max_waiting: usize,
     /// Timeouts of upstream connections. Default: connect 5 s as Kourier, idle 30 s, ping 20 s.
     pub upstream: UpstreamTimeouts,
-    /// How long a request or response may be silent downstream; `None` for ever. Default: none, as Kourier.
+    /// How long a request or response may be silent, downstream or upstream; `None` for ever. Default: none, as Kourier.
     pub stream_idle: Option<Duration>,
     /// Whether a line per request is written. Default: yes.
     pub access_log: bool,
@@ -47,12 +48,12 @@ impl Default for Settings {
             max_headers: 100,
             max_request_body: None,
             underscore_headers: UnderscoreHeaders::Drop,
-            patience: Patience { endpoint_wait: Duration::from_secs(5), max_waiting: 1024 },
+            endpoint_wait: Duration::from_secs(5),
+            max_waiting: 1024,
             upstream: UpstreamTimeouts {
                 connect: Duration::from_secs(5),
                 idle: Duration::from_secs(30),
                 ping: Duration::from_secs(20),
-                stream_idle: None,
             },
             stream_idle: None,
             access_log: true,

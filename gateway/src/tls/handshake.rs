@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use certstore::{CertStore, SecretRef};
 use rustls::ServerConfig;
@@ -17,12 +18,13 @@ use super::outcome::Outcome;
 use super::{HandshakeError, Settings};
 use crate::connection::{Socket, TlsFacts};
 use crate::listener::ListenerName;
+use crate::live::Live;
 use crate::tables::Tables;
 
 /// Terminates TLS for all listeners.
 pub struct Terminator {
     config: Arc<ServerConfig>,
-    settings: Settings,
+    settings: Live<Settings>,
     tables: Tables,
     certificates: Arc<CertStore>,
     figures: Figures,
@@ -50,8 +52,16 @@ struct Binding {
 
 impl Terminator {
     /// Looks names up in `tables` and gets certificates from `certificates`.
-    pub fn new(settings: Settings, tables: Tables, certificates: Arc<CertStore>) -> Result<Self, ConfigError> {
-        Ok(Self { config: server_config(&settings)?, settings, tables, certificates, figures: Figures::new() })
+    ///
+    /// Of the settings, versions and protocols stay as they are now.
+    pub fn new(
+        settings: impl Into<Live<Settings>>,
+        tables: Tables,
+        certificates: Arc<CertStore>,
+    ) -> Result<Self, ConfigError> {
+        let settings = settings.into();
+        let config = server_config(&settings.load())?;
+        Ok(Self { config, settings, tables, certificates, figures: Figures::new() })
     }
 
     /// Shakes hands on `socket`, which `listener` accepted; on refusal, says so to the client and closes.
@@ -64,9 +74,10 @@ impl Terminator {
         listener: ListenerName,
         turn: impl Future<Output = T>,
     ) -> Result<Established, HandshakeError> {
-        let first_byte = timeout(self.settings.first_byte_timeout, socket.readable()).await;
+        let (first_byte_timeout, handshake_timeout) = self.timeouts();
+        let first_byte = timeout(first_byte_timeout, socket.readable()).await;
         let began = Instant::now();
-        let deadline = began + self.settings.handshake_timeout;
+        let deadline = began + handshake_timeout;
         let shake = async {
             let _turn = self.take_turn(turn).await;
             let _in_flight = self.figures.begin();
@@ -80,8 +91,14 @@ impl Terminator {
         result
     }
 
+    fn timeouts(&self) -> (Duration, Duration) {
+        let settings = self.settings.load();
+        (settings.first_byte_timeout, settings.handshake_timeout)
+    }
+
     async fn shake_hands(&self, mut socket: Socket, listener: ListenerName) -> Result<Established, HandshakeError> {
-        socket.set_read_budget(Some(self.settings.hello_limit));
+        let hello_limit = self.settings.load().hello_limit;
+        socket.set_read_budget(Some(hello_limit));
         let mut start = self.hello(socket).await?;
         let binding = match self.binding(start.client_hello().server_name(), listener) {
             Ok(binding) => binding,
@@ -97,9 +114,9 @@ impl Terminator {
                 return Err(error);
             }
         };
-        start.io.set_read_budget(Some(self.settings.hello_limit));
+        start.io.set_read_budget(Some(hello_limit));
         let selected = Selected { key, secret: binding.secret.clone() };
-        let send_buffer = self.settings.send_buffer;
+        let send_buffer = self.settings.load().send_buffer;
         let session = SELECTED.scope(selected, async {
             start.into_stream_with(Arc::clone(&self.config), |conn| conn.set_buffer_limit(Some(send_buffer))).await
         });
@@ -126,7 +143,7 @@ impl Terminator {
             .and_then(|name| tables.tls.lookup(name))
             .filter(|binding| listener.serves(*binding.policy))
             .map(|binding| (binding.secret.clone(), false));
-        let default = || self.settings.default_certificate.clone().map(|secret| (secret, true));
+        let default = || self.settings.load().default_certificate.clone().map(|secret| (secret, true));
         match (bound.or_else(default), server_name) {
             (Some((secret, is_default)), name) => Ok(Binding { server_name: name.map(Arc::from), secret, is_default }),
             (None, Some(name)) => Err(HandshakeError::UnknownServerName { server_name: name.to_owned() }),

@@ -24,21 +24,11 @@ const TRIES_PER_ROUND: usize = 8;
 /// up the time, and the next endpoint may well be healthy.
 const TRIES_WHEN_LATE: usize = 3;
 
-/// Bounds of waiting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
-    /// How long a request waits for an endpoint before it is answered with 503.
-    pub endpoint_wait: Duration,
-    /// How many requests may wait at once; more are answered with 503 at once.
-    pub max_waiting: usize,
-}
-
 /// Chooses endpoints.
 #[derive(Debug)]
 pub struct Upstreams {
     tables: Tables,
     applied: watch::Receiver<u64>,
-    patience: Patience,
     waiting: Semaphore,
     gauge: metrics::Gauge,
 }
@@ -98,14 +88,15 @@ impl Attempts {
 }
 
 impl Upstreams {
-    /// `applied` rises with every Update that was applied; it wakes requests whose cluster is not known yet.
-    pub fn new(tables: Tables, applied: watch::Receiver<u64>, patience: Patience) -> Self {
-        let waiting = Semaphore::new(patience.max_waiting);
-        Self { tables, applied, patience, waiting, gauge: metrics::gauge!("postern_upstream_waiting_requests") }
+    /// `applied` rises with every Update that was applied; it wakes requests whose cluster is not known yet. When more
+    /// than `max_waiting` requests would wait, the others are answered with 503 at once.
+    pub fn new(tables: Tables, applied: watch::Receiver<u64>, max_waiting: usize) -> Self {
+        let waiting = Semaphore::new(max_waiting);
+        Self { tables, applied, waiting, gauge: metrics::gauge!("postern_upstream_waiting_requests") }
     }
 
-    /// Chooses an endpoint that this request has not tried; waits for one while there is time. `destination` says to which
-    /// cluster the request leads, and is asked again after each wait: what it waits for may have been replaced.
+    /// Chooses an endpoint that this request has not tried; waits for one, for `endpoint_wait` in all. `destination` says
+    /// to which cluster the request leads, and is asked again after each wait: what it waits for may have been replaced.
     ///
     /// # Errors
     /// [`Unavailable`] when the time is up, or when too many wait already.
@@ -113,11 +104,12 @@ impl Upstreams {
         &self,
         mut destination: impl FnMut(&Snapshot) -> Option<Arc<Cluster>>,
         attempts: &mut Attempts,
+        endpoint_wait: Duration,
     ) -> Result<Choice, Unavailable> {
         let mut place = None;
         loop {
             let known = destination(&self.tables.load());
-            let deadline = *attempts.deadline.get_or_insert_with(|| Instant::now() + self.patience.endpoint_wait);
+            let deadline = *attempts.deadline.get_or_insert_with(|| Instant::now() + endpoint_wait);
             let late = Instant::now() >= deadline && attempts.tried.len() >= TRIES_WHEN_LATE;
             let reason = match try_choose(known.as_ref(), attempts) {
                 Ok(choice) if !late => return Ok(choice),

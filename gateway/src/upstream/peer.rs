@@ -30,8 +30,6 @@ pub struct UpstreamTimeouts {
     pub idle: Duration,
     /// How often a quiet HTTP/2 connection is asked whether it is alive.
     pub ping: Duration,
-    /// How long a stream may be silent; `None` for ever.
-    pub stream_idle: Option<Duration>,
 }
 
 /// Prepared options, cloned for each request without building anything.
@@ -49,8 +47,6 @@ impl Peers {
         http1.connection_timeout = Some(timeouts.connect);
         http1.total_connection_timeout = Some(timeouts.connect);
         http1.idle_timeout = Some(timeouts.idle);
-        http1.read_timeout = timeouts.stream_idle;
-        http1.write_timeout = timeouts.stream_idle;
         let mut h2c = http1.clone();
         h2c.set_http_version(2, 2);
         h2c.max_h2_streams = MAX_H2_STREAMS;
@@ -62,13 +58,16 @@ impl Peers {
         Self { http1, h2c, upgrade }
     }
 
-    /// The peer for an endpoint, as a request speaks to it.
-    pub fn peer(&self, address: SocketAddr, speech: Speech) -> Box<HttpPeer> {
+    /// The peer for an endpoint, as a request speaks to it. A stream may be silent for `stream_idle`, or for ever.
+    pub fn peer(&self, address: SocketAddr, speech: Speech, stream_idle: Option<Duration>) -> Box<HttpPeer> {
         let (options, group_key) = match speech {
             Speech::Http1 => (&self.http1, 0),
             Speech::H2c => (&self.h2c, H2C_GROUP),
             Speech::Upgrade => (&self.upgrade, UPGRADE_GROUP),
         };
+        let mut options = options.clone();
+        options.read_timeout = stream_idle;
+        options.write_timeout = stream_idle;
         Box::new(HttpPeer {
             _address: PeerAddress::Inet(address),
             scheme: Scheme::HTTP,
@@ -76,7 +75,7 @@ impl Peers {
             proxy: None,
             client_cert_key: None,
             group_key,
-            options: options.clone(),
+            options,
         })
     }
 }

@@ -2,7 +2,6 @@ use std::time::Duration;
 
 use postern::listener::ListenerName;
 use postern::proxy::Settings;
-use postern::upstream::choose::Patience;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use xds::resource::{Route, UpstreamProtocol};
@@ -10,8 +9,7 @@ use xds::resource::{Route, UpstreamProtocol};
 use crate::rig::{Figures, Gateway, echo, forward, prefix, refusing, serve_echo, status};
 
 fn impatient() -> Settings {
-    let patience = Patience { endpoint_wait: Duration::from_millis(200), max_waiting: 16 };
-    Settings { patience, ..Settings::default() }
+    Settings { endpoint_wait: Duration::from_millis(200), max_waiting: 16, ..Settings::default() }
 }
 
 #[tokio::test]
@@ -101,8 +99,7 @@ async fn a_request_for_an_empty_service_goes_on_as_soon_as_an_endpoint_appears()
 
 #[tokio::test]
 async fn no_more_requests_wait_than_may() {
-    let patience = Patience { endpoint_wait: Duration::from_secs(5), max_waiting: 0 };
-    let settings = Settings { patience, ..Settings::default() };
+    let settings = Settings { max_waiting: 0, ..Settings::default() };
     let mut gateway = Gateway::start_with(ListenerName::ExternalHttp, settings);
     gateway.cluster("ns/a:80", UpstreamProtocol::Http1, &[]);
     gateway.route("shop.test", "ns/a:80");

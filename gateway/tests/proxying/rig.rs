@@ -105,7 +105,7 @@ impl Gateway {
             http: http_service(proxy, &connections),
             tls: Arc::new(Terminator::new(tls::Settings::default(), tables, certificates).expect("valid")),
             admission: Admission::new(Limits::default()),
-            settings: connections,
+            settings: connections.into(),
         });
         let bound = bind(listener, "127.0.0.1:0".parse().expect("an address")).expect("a port is free");
         let address = bound.local_addr();

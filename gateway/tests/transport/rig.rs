@@ -55,7 +55,7 @@ impl Rig {
             http: http_service(TestProxy { backend: backend.address }, &setup.connection),
             tls: Arc::new(terminator),
             admission: admission.clone(),
-            settings: setup.connection,
+            settings: setup.connection.into(),
         });
         let mut addresses = Vec::new();
         for name in ListenerName::ALL.into_iter().filter(|name| name.is_traffic()) {

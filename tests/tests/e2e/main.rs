@@ -15,6 +15,7 @@ mod kingress;
 mod probe;
 mod protocols;
 mod secrecy;
+mod settings;
 mod slow;
 mod sni;
 mod splits;

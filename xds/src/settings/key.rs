@@ -1,165 +1,107 @@
 //! The keys of each map, and what they set.
 
-use std::sync::Arc;
-
-use super::value::{duration, secret_ref, size, switch};
-use super::{Settings, Which};
-use crate::object::ObjectRef;
-
-/// A key of a map.
-#[derive(Debug)]
-pub(super) struct Key {
-    pub(super) name: &'static str,
-    pub(super) meaning: Meaning,
-}
+use super::value::{same, switch, time};
+use super::{Effect, Which};
 
 /// What a key does.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Meaning {
-    Sets(Setting),
-    /// It is known, and does nothing yet while the gateway runs.
-    NotYet,
-}
-
-/// What a key sets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Setting {
-    CertCache,
-    LogLevel,
-    AccessLog,
-    StreamIdleTimeout,
-    EndpointWait,
+    /// It sets something of ours, after its value has been written in our way.
+    Sets(&'static str, fn(&str) -> Result<String, String>),
+    /// One of the two keys that name a Secret.
     DefaultCertificate,
-    DefaultCertificateName,
-    DefaultCertificateNamespace,
-    InternalCertificate,
+    /// It is known, and does nothing yet.
+    NotYet,
+    /// It sets something that is used before the maps are read.
+    TooLate,
+    /// It is not meant for us: an example, or what Knative itself reads.
+    Foreign,
+    Unknown,
 }
 
-const fn sets(name: &'static str, setting: Setting) -> Key {
-    Key { name, meaning: Meaning::Sets(setting) }
-}
+/// The setting that Kourier's keys for a default certificate set together.
+pub(super) const DEFAULT_CERTIFICATE: &str = "default-certificate";
 
-const fn not_yet(name: &'static str) -> Key {
-    Key { name, meaning: Meaning::NotYet }
-}
+/// The name and the namespace of Kourier's default certificate.
+pub(super) const CERTIFICATE_KEYS: [&str; 2] = ["certs-secret-name", "certs-secret-namespace"];
 
-/// Named as the gateway's flags. Those without effect here take a restart, and are set by flag or file.
-const POSTERN: &[Key] = &[
-    sets("access-log", Setting::AccessLog),
-    sets("cert-cache", Setting::CertCache),
-    sets("default-certificate", Setting::DefaultCertificate),
-    sets("endpoint-wait", Setting::EndpointWait),
-    sets("log-level", Setting::LogLevel),
-    sets("stream-idle-timeout", Setting::StreamIdleTimeout),
-    not_yet("cert-loads"),
-    not_yet("drain-delay"),
-    not_yet("drain-timeout"),
-    not_yet("handshake-timeout"),
-    not_yet("header-timeout"),
-    not_yet("ingress-controller"),
-    not_yet("keepalive-timeout"),
-    not_yet("kingress-class"),
-    not_yet("listen"),
-    not_yet("log-format"),
-    not_yet("max-connections"),
-    not_yet("max-connections-per-client"),
-    not_yet("min-tls-version"),
-    not_yet("proxy-protocol"),
-    not_yet("shared-secret-namespaces"),
-    not_yet("source"),
-    not_yet("threads"),
-    not_yet("trusted-proxies"),
+/// Kourier's keys (`pkg/reconciler/ingress/config/kourier.go`) that set what Postern has.
+const KOURIER: [(&str, Meaning); 5] = [
+    (CERTIFICATE_KEYS[0], Meaning::DefaultCertificate),
+    (CERTIFICATE_KEYS[1], Meaning::DefaultCertificate),
+    ("enable-proxy-protocol", Meaning::Sets("proxy-protocol", switch)),
+    ("enable-service-access-logging", Meaning::Sets("access-log", switch)),
+    ("stream-idle-timeout", Meaning::Sets("stream-idle-timeout", time)),
 ];
 
-/// As net-kourier reads them (`pkg/reconciler/ingress/config/kourier.go`).
-const KOURIER: &[Key] = &[
-    sets("certs-secret-name", Setting::DefaultCertificateName),
-    sets("certs-secret-namespace", Setting::DefaultCertificateNamespace),
-    sets("cluster-cert-secret", Setting::InternalCertificate),
-    sets("enable-service-access-logging", Setting::AccessLog),
-    sets("stream-idle-timeout", Setting::StreamIdleTimeout),
-    not_yet("cipher-suites"),
-    not_yet("disable-envoy-server-header"),
-    not_yet("enable-cryptomb"),
-    not_yet("enable-proxy-protocol"),
-    not_yet("extauthz-failure-mode-allow"),
-    not_yet("extauthz-host"),
-    not_yet("extauthz-max-request-body-bytes"),
-    not_yet("extauthz-pack-as-byte"),
-    not_yet("extauthz-pack-as-bytes"),
-    not_yet("extauthz-path-prefix"),
-    not_yet("extauthz-protocol"),
-    not_yet("extauthz-timeout"),
-    not_yet("listen-ip-addresses"),
-    not_yet("service-access-log-template"),
-    not_yet("tracing-endpoint"),
-    not_yet("tracing-protocol"),
-    not_yet("tracing-sampling-rate"),
-    not_yet("tracing-service-name"),
-    not_yet("trusted-hops-count"),
-    not_yet("use-remote-address"),
+/// Kourier's other keys.
+const KOURIER_NOT_YET: [&str; 20] = [
+    "cipher-suites",
+    "cluster-cert-secret",
+    "disable-envoy-server-header",
+    "enable-cryptomb",
+    "extauthz-failure-mode-allow",
+    "extauthz-host",
+    "extauthz-max-request-body-bytes",
+    "extauthz-pack-as-byte",
+    "extauthz-pack-as-bytes",
+    "extauthz-path-prefix",
+    "extauthz-protocol",
+    "extauthz-timeout",
+    "listen-ip-addresses",
+    "service-access-log-template",
+    "tracing-endpoint",
+    "tracing-protocol",
+    "tracing-sampling-rate",
+    "tracing-service-name",
+    "trusted-hops-count",
+    "use-remote-address",
 ];
 
 /// The rest of it reaches a gateway through KIngress.
-const NETWORK: &[Key] = &[not_yet("internal-encryption"), not_yet("system-internal-tls")];
+const NETWORK_NOT_YET: [&str; 2] = ["internal-encryption", "system-internal-tls"];
 
-/// The key of this name.
-pub(super) fn find(which: Which, name: &str) -> Option<&'static Key> {
-    keys(which).iter().find(|key| key.name == name)
+/// The settings that Kourier's keys set.
+pub fn kourier_settings() -> impl Iterator<Item = &'static str> {
+    KOURIER.iter().map(|(_, meaning)| match meaning {
+        Meaning::Sets(setting, _) => setting,
+        _ => DEFAULT_CERTIFICATE,
+    })
 }
 
-/// The names of all keys that set something.
-pub(super) fn names(which: Which) -> impl Iterator<Item = &'static str> {
-    keys(which).iter().filter(|key| matches!(key.meaning, Meaning::Sets(_))).map(|key| key.name)
-}
-
-/// Keys that are not meant for us: examples, and what Knative itself reads.
-pub(super) fn is_foreign(which: Which, name: &str) -> bool {
-    which == Which::Network || name.starts_with('_')
-}
-
-fn keys(which: Which) -> &'static [Key] {
+/// What a key of a map does, given what can be set.
+pub(super) fn find(which: Which, name: &str, settings: &[(&'static str, Effect)]) -> Meaning {
+    if name.starts_with('_') {
+        return Meaning::Foreign;
+    }
     match which {
-        Which::Postern => POSTERN,
-        Which::Kourier => KOURIER,
-        Which::Network => NETWORK,
+        Which::Postern => match settings.iter().find(|(setting, _)| *setting == name) {
+            Some((_, Effect::Never)) => Meaning::TooLate,
+            Some((setting, Effect::Now | Effect::NextStart)) => Meaning::Sets(setting, same),
+            None => Meaning::Unknown,
+        },
+        Which::Kourier if KOURIER_NOT_YET.contains(&name) => Meaning::NotYet,
+        Which::Kourier => {
+            KOURIER.iter().find(|(key, _)| *key == name).map_or(Meaning::Unknown, |(_, meaning)| *meaning)
+        }
+        Which::Network if NETWORK_NOT_YET.contains(&name) => Meaning::NotYet,
+        Which::Network => Meaning::Foreign,
     }
 }
 
-/// Settings on their way, with what takes two keys.
-#[derive(Debug, Default)]
-pub(super) struct Draft {
-    settings: Settings,
-    certificate_name: Option<Arc<str>>,
-    certificate_namespace: Option<Arc<str>>,
-    internal_name: Option<Arc<str>>,
-}
-
-/// Sets one thing. Kourier's own texts for nothing (an empty name) set nothing.
-pub(super) fn set(draft: &mut Draft, setting: Setting, text: &str) -> Result<(), String> {
-    let name = || (!text.is_empty()).then(|| text.into());
-    let settings = &mut draft.settings;
-    match setting {
-        Setting::CertCache => settings.cert_cache = Some(size(text)?),
-        Setting::LogLevel => settings.log_level = Some(text.to_owned()),
-        Setting::AccessLog => settings.access_log = Some(switch(text)?),
-        Setting::StreamIdleTimeout => settings.stream_idle_timeout = Some(duration(text)?),
-        Setting::EndpointWait => settings.endpoint_wait = Some(duration(text)?),
-        Setting::DefaultCertificate => settings.default_certificate = Some(secret_ref(text)?),
-        Setting::DefaultCertificateName => draft.certificate_name = name(),
-        Setting::DefaultCertificateNamespace => draft.certificate_namespace = name(),
-        Setting::InternalCertificate => draft.internal_name = name(),
-    }
-    Ok(())
-}
-
-impl Draft {
-    /// The settings, when all keys have been read. Kourier looks for its internal certificate in its own namespace.
-    pub(super) fn settle(self, kourier_namespace: &Arc<str>) -> Settings {
-        let kourier = self.certificate_namespace.zip(self.certificate_name);
-        let kourier = kourier.map(|(namespace, name)| ObjectRef { namespace, name });
-        let internal = self.internal_name.map(|name| ObjectRef { namespace: Arc::clone(kourier_namespace), name });
-        let default_certificate = self.settings.default_certificate.or(kourier);
-        Settings { default_certificate, internal_certificate: internal, ..self.settings }
+/// The keys of a map that set something.
+pub(super) fn names(
+    which: Option<Which>,
+    settings: &[(&'static str, Effect)],
+) -> Box<dyn Iterator<Item = &'static str>> {
+    match which {
+        Some(Which::Postern) => {
+            let mut names: Vec<_> =
+                settings.iter().filter(|(_, effect)| *effect != Effect::Never).map(|(name, _)| *name).collect();
+            names.sort_unstable();
+            Box::new(names.into_iter())
+        }
+        Some(Which::Kourier) => Box::new(KOURIER.iter().map(|(key, _)| *key)),
+        Some(Which::Network) | None => Box::new(std::iter::empty()),
     }
 }

@@ -1,17 +1,45 @@
 use super::*;
 
+/// Sizes, switches, and two numbers of which one must not be larger than the other.
+#[derive(Debug)]
+struct Numbers;
+
+impl Schema for Numbers {
+    fn settings(&self) -> Vec<(&'static str, Effect)> {
+        let now = ["access-log", "default-certificate", "least", "most", "proxy-protocol", "stream-idle-timeout"];
+        let mut settings: Vec<_> = now.into_iter().map(|name| (name, Effect::Now)).collect();
+        settings.extend([("version", Effect::NextStart), ("threads", Effect::Never)]);
+        settings
+    }
+
+    fn check(&self, values: &Values) -> Vec<(&'static str, String)> {
+        let mut wrong = Vec::new();
+        let mut number = |setting: &'static str, default: u32| match values.get(setting).map(|value| &value.text) {
+            None => default,
+            Some(text) => text.parse().unwrap_or_else(|_| {
+                wrong.push((setting, format!("{text:?} is not a number")));
+                default
+            }),
+        };
+        let (least, most) = (number("least", 0), number("most", 10));
+        if least > most {
+            wrong.push(("least", format!("{least} is more than most, which is {most}")));
+        }
+        wrong
+    }
+}
+
 struct World {
     reader: Reader,
-    settings: watch::Receiver<Settings>,
+    values: watch::Receiver<Values>,
     faults: Faults,
 }
 
 impl World {
     fn new() -> Self {
         let faults = Faults::default();
-        let level = |text: &str| if text == "loud" { Err("\"loud\" is not a log level".to_owned()) } else { Ok(()) };
-        let (reader, settings) = Reader::new(Names::default(), level, faults.clone());
-        Self { reader, settings, faults }
+        let (reader, values) = Reader::new(Names::default(), Box::new(Numbers), faults.clone());
+        Self { reader, values, faults }
     }
 
     fn apply(&mut self, name: &ObjectRef, data: &[(&str, &str)]) {
@@ -27,11 +55,12 @@ impl World {
     }
 
     fn kourier(&mut self, data: &[(&str, &str)]) {
-        self.apply(&Names::default().kourier, data);
+        self.apply(&ObjectRef::new("knative-serving", "config-kourier"), data);
     }
 
-    fn now(&self) -> Settings {
-        self.settings.borrow().clone()
+    fn now(&self) -> String {
+        let values = self.values.borrow();
+        values.iter().map(|(setting, value)| format!("{setting}={}", value.text)).collect::<Vec<_>>().join(" ")
     }
 
     fn faults(&self) -> Vec<String> {
@@ -42,20 +71,15 @@ impl World {
 #[test]
 fn what_a_map_sets_is_published_and_taken_back_with_it() {
     let mut world = World::new();
-    world.postern(&[("cert-cache", "64MiB"), ("log-level", "debug"), ("access-log", "off"), ("endpoint-wait", "3s")]);
-    let expected = Settings {
-        cert_cache: Some(64 << 20),
-        log_level: Some("debug".to_owned()),
-        access_log: Some(false),
-        endpoint_wait: Some(Duration::from_secs(3)),
-        ..Settings::default()
-    };
-    assert_eq!(world.now(), expected);
-    world.postern(&[("cert-cache", "64MiB")]);
-    assert_eq!(world.now(), Settings { cert_cache: Some(64 << 20), ..Settings::default() });
+    world.postern(&[("most", " 64\n"), ("version", "1.3")]);
+    assert_eq!(world.now(), "most=64 version=1.3");
+    let value = world.values.borrow()["most"].clone();
+    assert_eq!((value.map, value.key.as_str()), (Names::default().postern, "most"));
+    world.postern(&[("most", "64")]);
+    assert_eq!(world.now(), "most=64");
     let key = ObjectKey { kind: ObjectKind::ConfigMap, object: Names::default().postern };
     world.reader.read(&[ObjectEvent::Deleted(key)]);
-    assert_eq!(world.now(), Settings::default());
+    assert_eq!(world.now(), "");
 }
 
 #[test]
@@ -63,65 +87,97 @@ fn kouriers_map_sets_what_postern_has_and_yields_to_posterns() {
     let mut world = World::new();
     world.kourier(&[
         ("enable-service-access-logging", "false"),
+        ("enable-proxy-protocol", "T"),
         ("stream-idle-timeout", "1m30s"),
-        ("cluster-cert-secret", "internal"),
         ("certs-secret-name", "wildcard"),
         ("certs-secret-namespace", "certs"),
         ("trusted-hops-count", "1"),
         ("_example", "everything"),
     ]);
-    let expected = Settings {
-        access_log: Some(false),
-        stream_idle_timeout: Some(Duration::from_secs(90)),
-        default_certificate: Some(ObjectRef::new("certs", "wildcard")),
-        internal_certificate: Some(ObjectRef::new("knative-serving", "internal")),
-        ..Settings::default()
-    };
-    assert_eq!((world.now(), world.faults()), (expected, vec![]));
+    let expected = "access-log=off default-certificate=certs/wildcard proxy-protocol=on stream-idle-timeout=90000ms";
+    assert_eq!((world.now().as_str(), world.faults()), (expected, vec![]));
     world.postern(&[("stream-idle-timeout", "5s"), ("default-certificate", "ours/cert")]);
-    let now = world.now();
-    assert_eq!(now.stream_idle_timeout, Some(Duration::from_secs(5)));
-    assert_eq!(now.default_certificate, Some(ObjectRef::new("ours", "cert")));
+    assert_eq!(world.now(), "access-log=off default-certificate=ours/cert proxy-protocol=on stream-idle-timeout=5s");
 }
 
 #[test]
 fn an_invalid_value_is_a_fault_and_the_last_good_one_stays() {
     let mut world = World::new();
-    world.postern(&[("cert-cache", "64MiB"), ("log-level", "debug")]);
-    world.postern(&[("cert-cache", "much"), ("log-level", "loud"), ("access-log", "on")]);
-    let now = world.now();
-    assert_eq!((now.cert_cache, now.log_level.as_deref(), now.access_log), (Some(64 << 20), Some("debug"), Some(true)));
+    world.postern(&[("most", "64")]);
+    world.postern(&[("most", "much"), ("least", "few"), ("access-log", "on")]);
+    assert_eq!(world.now(), "access-log=on most=64");
     let faults = world.faults();
-    assert_eq!(faults.len(), 2, "{faults:?}");
-    assert!(faults[0].starts_with("ConfigMap postern-system/config-postern: data.cert-cache: \"much\" is not a size"));
-    world.postern(&[("cert-cache", "1MiB")]);
-    assert_eq!((world.now().cert_cache, world.faults()), (Some(1 << 20), vec![]));
+    let expected = [
+        "ConfigMap postern-system/config-postern: data.least: \"few\" is not a number; what holds without this key \
+         stays in effect",
+        "ConfigMap postern-system/config-postern: data.most: \"much\" is not a number; \"64\" stays in effect",
+    ];
+    assert_eq!(faults, expected);
+    world.postern(&[("most", "much"), ("access-log", "off")]);
+    assert_eq!(world.now(), "access-log=off most=64", "it stays for as long as it is wrong");
+    world.postern(&[("most", "7")]);
+    assert_eq!((world.now().as_str(), world.faults()), ("most=7", vec![]));
+}
+
+#[test]
+fn values_that_do_not_go_together_are_refused_together_or_one_by_one() {
+    let mut world = World::new();
+    world.postern(&[("least", "20"), ("most", "30")]);
+    assert_eq!(world.now(), "least=20 most=30");
+    world.postern(&[("least", "40"), ("most", "30")]);
+    assert_eq!(world.now(), "least=20 most=30");
+    assert!(world.faults()[0].contains("40 is more than most, which is 30; \"20\" stays"), "{:?}", world.faults());
+    world.postern(&[("least", "40"), ("most", "5")]);
+    assert_eq!(world.now(), "most=5", "the old value does not go with the new one either");
+}
+
+#[test]
+fn a_value_that_kourier_would_not_read_leaves_the_last_good_one() {
+    let mut world = World::new();
+    world.kourier(&[("stream-idle-timeout", "5s")]);
+    world.kourier(&[("stream-idle-timeout", "soon")]);
+    assert_eq!(world.now(), "stream-idle-timeout=5000ms");
+    assert!(world.faults()[0].contains("\"soon\" is not a time: expected one like 500ms"), "{:?}", world.faults());
 }
 
 #[test]
 fn an_unknown_key_is_named_and_one_that_knative_reads_is_not() {
     let mut world = World::new();
-    world.postern(&[("cert-cash", "64MiB")]);
-    assert!(world.faults()[0].contains("data.cert-cash: is not a setting: expected one of access-log, cert-cache"));
+    world.postern(&[("mosst", "64")]);
+    assert!(world.faults()[0].ends_with(
+        "data.mosst: is not a setting: expected one of access-log, default-certificate, least, most, proxy-protocol, \
+         stream-idle-timeout, version"
+    ));
     world.postern(&[]);
-    world.apply(&Names::default().network, &[("ingress-class", "kourier"), ("system-internal-tls", "enabled")]);
+    world.apply(
+        &ObjectRef::new("knative-serving", "config-network"),
+        &[("ingress-class", "kourier"), ("system-internal-tls", "enabled")],
+    );
     assert!(world.faults().is_empty());
+}
+
+#[test]
+fn a_setting_that_is_used_too_early_is_said_to_be_set_elsewhere() {
+    let mut world = World::new();
+    world.postern(&[("threads", "4")]);
+    assert_eq!(world.now(), "");
+    assert!(world.faults()[0].contains("data.threads: cannot be set here"), "{:?}", world.faults());
 }
 
 #[test]
 fn half_of_a_default_certificate_is_a_fault() {
     let mut world = World::new();
     world.kourier(&[("certs-secret-name", "wildcard")]);
-    assert_eq!(world.now(), Settings::default());
+    assert_eq!(world.now(), "");
     assert!(world.faults()[0].contains("expected certs-secret-namespace too"), "{:?}", world.faults());
 }
 
 #[test]
 fn other_maps_and_repetitions_change_nothing() {
     let mut world = World::new();
-    world.postern(&[("cert-cache", "64MiB")]);
-    world.settings.mark_unchanged();
-    world.postern(&[("cert-cache", "64MiB"), ("threads", "4")]);
-    world.apply(&ObjectRef::new("shop", "config-postern"), &[("cert-cache", "1MiB")]);
-    assert!(!world.settings.has_changed().unwrap());
+    world.postern(&[("most", "64")]);
+    world.values.mark_unchanged();
+    world.postern(&[("most", "64"), ("threads", "4")]);
+    world.apply(&ObjectRef::new("shop", "config-postern"), &[("most", "1")]);
+    assert!(!world.values.has_changed().unwrap());
 }

@@ -1,45 +1,33 @@
-//! How values are written, in our way and in Go's.
+//! Values as Kourier's map has them, in Go's way, and as ours are written.
 
 use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use crate::object::ObjectRef;
-
-/// A size like `128KiB`, `32Mi` or `1GiB`; never zero.
-pub(super) fn size(text: &str) -> Result<u64, String> {
-    match text.parse::<bytesize::ByteSize>() {
-        Ok(size) if size.as_u64() > 0 => Ok(size.as_u64()),
-        _ => Err(format!("{text:?} is not a size: expected one like 128KiB, 32MiB or 1GiB, above zero")),
-    }
+/// A value that is written in our way already; surrounding blanks don't count.
+#[expect(clippy::unnecessary_wraps, reason = "one of several functions of this type")]
+pub(super) fn same(text: &str) -> Result<String, String> {
+    Ok(text.trim().to_owned())
 }
 
 /// A time as Go writes it: `500ms`, `5s`, `1m30s`, `1.5h`, `0`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn time(text: &str) -> Result<String, String> {
+    let text = text.trim();
     let expected = || format!("{text:?} is not a time: expected one like 500ms, 5s or 2m");
     if text == "0" {
-        return Ok(Duration::ZERO);
+        return Ok("0s".to_owned());
     }
     let time: SignedDuration = text.parse().map_err(|_| expected())?;
-    Duration::try_from(time).map_err(|_| expected())
+    let time = Duration::try_from(time).map_err(|_| expected())?;
+    Ok(format!("{}ms", time.as_millis()))
 }
 
-/// `on` or `off`, or what Go's `strconv.ParseBool` takes.
-pub(super) fn switch(text: &str) -> Result<bool, String> {
-    match text {
-        "on" | "true" | "True" | "TRUE" | "t" | "T" | "1" => Ok(true),
-        "off" | "false" | "False" | "FALSE" | "f" | "F" | "0" => Ok(false),
-        _ => Err(format!("{text:?} is neither on nor off (true nor false)")),
-    }
-}
-
-/// `NAMESPACE/NAME`.
-pub(super) fn secret_ref(text: &str) -> Result<ObjectRef, String> {
-    match text.split_once('/') {
-        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
-            Ok(ObjectRef::new(namespace, name))
-        }
-        _ => Err(format!("{text:?} is not a Secret: expected NAMESPACE/NAME")),
+/// What Go's `strconv.ParseBool` takes.
+pub(super) fn switch(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "true" | "True" | "TRUE" | "t" | "T" | "1" => Ok("on".to_owned()),
+        "false" | "False" | "FALSE" | "f" | "F" | "0" => Ok("off".to_owned()),
+        _ => Err(format!("{text:?} is neither true nor false")),
     }
 }
 
@@ -49,12 +37,12 @@ mod tests {
 
     #[test]
     fn times_are_read_as_go_writes_them() {
-        let cases = [("0", 0), ("0s", 0), ("300ms", 300), ("1m30s", 90_000), ("1.5h", 5_400_000), ("2m", 120_000)];
-        for (text, milliseconds) in cases {
-            assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        let cases = [("0", "0s"), ("0s", "0ms"), ("300ms", "300ms"), ("1m30s", "90000ms"), ("1.5h", "5400000ms")];
+        for (text, ours) in cases {
+            assert_eq!(time(text).as_deref(), Ok(ours), "{text}");
         }
         for text in ["", "5", "-1s", "soon"] {
-            assert!(duration(text).is_err(), "{text}");
+            assert!(time(text).is_err(), "{text}");
         }
     }
 }

@@ -1,0 +1,161 @@
+//! Tuning: what `ConfigMap`s say is brought into effect while the gateway runs.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use certstore::CertStore;
+use tokio::sync::watch;
+use xds::settings::{Effect, Values};
+
+use super::descriptors;
+use super::listeners::{self, Dials};
+use crate::config::{Config, Effective, GATEWAY_SETTINGS, Layers, Origin};
+use crate::listener::Admission;
+use crate::live::Live;
+use crate::telemetry::LogLevel;
+
+/// What can be turned.
+#[derive(Clone, Debug)]
+pub(super) struct Parts {
+    pub(super) log: LogLevel,
+    pub(super) certs: Arc<CertStore>,
+    pub(super) admission: Arc<Admission>,
+    pub(super) dials: Dials,
+}
+
+/// The configuration in effect, and how it changes.
+#[derive(Debug)]
+pub(super) struct Tuning {
+    /// What flags, environment and file say.
+    started: Layers,
+    config: Live<Config>,
+    shown: Live<Vec<Effective>>,
+    parts: Parts,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Traffic is served: what takes effect at the next start stays as it is.
+    serving: bool,
+    /// Settings of `ConfigMap`s that something else overrides, as far as it has been said.
+    overridden: BTreeSet<&'static str>,
+}
+
+impl Tuning {
+    /// Nothing is changed yet.
+    pub(super) fn new(config: Config, started: Layers, parts: Parts) -> Arc<Self> {
+        let shown = GATEWAY_SETTINGS.iter().map(|setting| started.effective(setting)).collect::<Vec<_>>();
+        Arc::new(Self { config: config.into(), shown: shown.into(), started, parts, state: Mutex::default() })
+    }
+
+    /// The configuration in effect.
+    pub(super) fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.load())
+    }
+
+    /// The settings in effect, as they are shown to operators.
+    pub(super) fn shown(&self) -> Live<Vec<Effective>> {
+        self.shown.clone()
+    }
+
+    /// What can be turned.
+    pub(super) fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// From now on, traffic is served as the settings say.
+    pub(super) fn begin(&self, values: &Values) {
+        self.apply(values);
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).serving = true;
+    }
+
+    /// Brings each change into effect, until nobody can make one any more.
+    pub(super) async fn follow(self: Arc<Self>, mut values: watch::Receiver<Values>) {
+        while values.changed().await.is_ok() {
+            let now = values.borrow_and_update().clone();
+            self.apply(&now);
+        }
+    }
+
+    fn apply(&self, values: &Values) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let layers = self.started.clone().with_maps(GATEWAY_SETTINGS, values);
+        let mut config = match Config::resolve(&layers) {
+            Ok(config) => config,
+            Err(faults) => {
+                // Each map is checked with the others before; this is one that went away.
+                for fault in faults {
+                    tracing::error!(%fault, "the settings of the config maps do not go together; the last ones stay");
+                }
+                return;
+            }
+        };
+        let mut shown: Vec<_> = GATEWAY_SETTINGS.iter().map(|setting| layers.effective(setting)).collect();
+        if state.serving {
+            let before = self.config.load();
+            config.min_tls_version = before.min_tls_version;
+            hold_back(&mut shown, &self.shown.load());
+        }
+        state.say_overridden(values, &shown);
+        report(&self.shown.load(), &shown);
+        self.turn(&config);
+        self.config.set(config);
+        self.shown.set(shown);
+    }
+
+    fn turn(&self, config: &Config) {
+        let Parts { log, certs, admission, dials } = &self.parts;
+        let before = self.config.load();
+        if before.log_level != config.log_level {
+            log.set(&config.log_level);
+        }
+        certs.set_budget(config.cert_cache.as_u64());
+        dials.turn(config);
+        // It has been said at the start if there are too few of them.
+        if let Ok(connections) = descriptors::fit(config.max_connections) {
+            admission.set_limits(listeners::limits(config, connections));
+        }
+    }
+}
+
+impl State {
+    /// One line for each value of a `ConfigMap` that has no effect, and none while it stays so.
+    fn say_overridden(&mut self, values: &Values, shown: &[Effective]) {
+        let given = shown.iter().filter(|effective| values.contains_key(effective.name));
+        let overridden = given.filter(|effective| !matches!(effective.origin, Origin::ConfigMap | Origin::Default));
+        let mut now = BTreeSet::new();
+        for Effective { name, origin, .. } in overridden {
+            now.insert(*name);
+            if !self.overridden.contains(name) {
+                let value = &values[name];
+                let map = &value.map;
+                tracing::info!(%map, key = value.key, by = %origin, "a config map's setting is overridden");
+            }
+        }
+        self.overridden = now;
+    }
+}
+
+/// What takes effect at the next start is shown as it is now, and what waits with it.
+fn hold_back(shown: &mut [Effective], before: &[Effective]) {
+    for (now, before) in shown.iter_mut().zip(before) {
+        if now.effect == Effect::NextStart && now.values != before.values {
+            *now = Effective { waiting: Some(std::mem::take(&mut now.values)), ..before.clone() };
+        }
+    }
+}
+
+/// One line for each setting that has changed.
+fn report(before: &[Effective], now: &[Effective]) {
+    for (before, now) in before.iter().zip(now) {
+        let (setting, from, to) = (now.name, before.values.join(", "), now.values.join(", "));
+        if before.values != now.values {
+            let place = now.place.as_deref();
+            tracing::info!(setting, from, to, origin = %now.origin, place, "setting changed");
+        }
+        if let Some(waiting) = now.waiting.as_ref().filter(|_| before.waiting != now.waiting) {
+            tracing::info!(setting, now = to, to = waiting.join(", "), "setting takes effect at the next start");
+        }
+    }
+}
