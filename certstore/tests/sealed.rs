@@ -28,8 +28,8 @@ impl World {
     }
 
     fn with(limit: u64) -> Self {
-        let (source, folder) = (ScriptedSource::new(), tempfile::tempdir().unwrap());
-        let tier = SealedTier::open(folder.path(), limit).unwrap();
+        let (source, folder) = (ScriptedSource::new(), tempfile::tempdir().expect("a directory"));
+        let tier = SealedTier::open(folder.path(), limit).expect("it can be written");
         let hour = Duration::from_secs(3600);
         let store = CertStore::builder(source.clone()).budget(0).load_deadline(hour).sealed(tier).build();
         Self { source, ca: TestCa::new(), folder, store }
@@ -39,7 +39,7 @@ impl World {
     async fn load(&self, secret: &SecretRef, version: &str) -> TestSecret {
         let content = self.ca.issue(&[NAME]).at(version);
         self.source.put(secret, content.clone());
-        self.store.certificate(secret, NAME).await.unwrap();
+        self.store.certificate(secret, NAME).await.expect("it can be served");
         content
     }
 
@@ -50,12 +50,13 @@ impl World {
     }
 
     fn served(&self) -> (u64, u64) {
-        let stats = self.store.stats().sealed.unwrap();
+        let stats = self.store.stats().sealed.expect("there is a tier");
         (stats.served, stats.stale)
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect()
+        let files = fs::read_dir(self.folder.path()).expect("it is a directory");
+        files.map(|entry| entry.expect("it can be read").path()).collect()
     }
 
     async fn until_files(&self, count: usize) {
@@ -84,7 +85,7 @@ async fn what_was_loaded_once_and_evicted_is_served_while_the_source_is_away() {
 async fn reference(content: &TestSecret) -> Arc<certstore::Certificate> {
     let source = ScriptedSource::new();
     source.put(&web(), content.clone());
-    CertStore::builder(source).build().certificate(&web(), NAME).await.unwrap()
+    CertStore::builder(source).build().certificate(&web(), NAME).await.expect("it can be served")
 }
 
 #[tokio::test]

@@ -1,41 +1,81 @@
 //! The whole gateway on a cluster: `postern gateway --source kube`.
 
+use std::path::Path;
+
 use postern_tests::backend::Backend;
 use postern_tests::client::{Call, TlsClient};
-use postern_tests::cluster::{Cluster, Kind, KnativeService, Options as ClusterOptions, Silence, Verb};
+use postern_tests::cluster::{Cluster, Kind, KnativeService, Options as ClusterOptions, PolicyRule, Silence, Verb};
 use postern_tests::gateway::{Gateway, Options, Program};
 use postern_tests::patience::eventually;
 use postern_tests::{Result, ensure};
 
 /// A gateway on a cluster with one service, whose certificate nobody has asked for.
-struct World {
-    cluster: Cluster,
-    service: KnativeService,
-    gateway: Gateway,
-    tls: TlsClient,
+pub(crate) struct World {
+    pub(crate) cluster: Cluster,
+    pub(crate) service: KnativeService,
+    pub(crate) gateway: Gateway,
+    pub(crate) tls: TlsClient,
     /// Its endpoint; gone when dropped.
-    _backend: Backend,
+    pub(crate) backend: Backend,
+}
+
+/// The `postern` command that was built with the tests.
+pub(crate) fn postern() -> Program {
+    Program::new(env!("CARGO_BIN_EXE_postern-under-test"))
+}
+
+/// Options of a gateway on this cluster, as this user.
+pub(crate) fn on(cluster: &Cluster, user: &str) -> Result<Options> {
+    Ok(Options::default().argument("--source=kube").argument("--kubeconfig").argument(cluster.kubeconfig_of(user)?))
 }
 
 impl World {
-    async fn start() -> Result<Self> {
+    pub(crate) async fn start() -> Result<Self> {
+        Self::start_with("system:admin", |options| options).await
+    }
+
+    /// With other options, as this user.
+    pub(crate) async fn start_with(user: &str, change: impl FnOnce(Options) -> Options) -> Result<Self> {
         let cluster = Cluster::start(ClusterOptions::default()).await?;
+        Self::on(cluster, user, change).await
+    }
+
+    /// On a cluster that has something else already.
+    pub(crate) async fn on(cluster: Cluster, user: &str, change: impl FnOnce(Options) -> Options) -> Result<Self> {
         let backend = Backend::http1("cart").await?;
         let service = KnativeService::new("shop", "cart").endpoint(backend.address());
         cluster.apply_many(service.objects(cluster.ca())?)?;
-        let program = Program::new(env!("CARGO_BIN_EXE_postern-under-test"));
-        let gateway = Gateway::start_on(&program, &cluster, &Options::default()).await?;
+        let options = change(on(&cluster, user)?);
+        let gateway = Gateway::start(&postern(), Path::new("/"), &options).await?;
         let tls = TlsClient::new(cluster.ca())?;
-        Ok(Self { cluster, service, gateway, tls, _backend: backend })
+        Ok(Self { cluster, service, gateway, tls, backend })
     }
 
-    fn call(&self) -> Call {
+    pub(crate) fn call(&self) -> Call {
         Call::get(&format!("https://{}/", self.service.external_host()))
     }
 
-    async fn serial(&self) -> Result<u64> {
-        let host = self.service.external_host();
-        Ok(self.tls.handshake(self.gateway.address("external-https")?, Some(&host)).await?.serial)
+    pub(crate) async fn serial(&self) -> Result<u64> {
+        self.serial_of(&self.service.external_host()).await
+    }
+
+    /// The serial number of the certificate for a host.
+    pub(crate) async fn serial_of(&self, host: &str) -> Result<u64> {
+        Ok(self.tls.handshake(self.gateway.address("external-https")?, Some(host)).await?.serial)
+    }
+
+    /// Waits until some line of the log contains all of these texts.
+    pub(crate) async fn until_logged(&self, texts: &[&str]) -> Result<()> {
+        eventually(&format!("a line of the log with {texts:?}"), async || {
+            ensure(self.gateway.log().has_line_with(texts), || self.gateway.log().text())
+        })
+        .await
+    }
+
+    /// Asserts that the service is served.
+    pub(crate) async fn assert_served(&self) -> Result<()> {
+        assert_eq!(self.call().send(&self.gateway, &self.tls).await?.status, 200);
+        Ok(())
     }
 }
 
@@ -77,4 +117,49 @@ async fn an_absent_api_server_takes_nothing_away() -> Result<()> {
         ensure(world.serial().await? != old, || "still the old one".to_owned())
     })
     .await
+}
+
+const USER: &str = "system:serviceaccount:postern-system:postern";
+
+/// What a Role in a namespace allows.
+fn role() -> Vec<PolicyRule> {
+    let read = ["list", "watch"];
+    vec![
+        PolicyRule::new("", "services", &read),
+        PolicyRule::new("", "secrets", &["get", "list", "watch"]),
+        PolicyRule::new("networking.k8s.io", "ingresses", &read),
+        PolicyRule::new("networking.internal.knative.dev", "ingresses", &read),
+        PolicyRule::new("discovery.k8s.io", "endpointslices", &read),
+    ]
+}
+
+#[tokio::test]
+async fn roles_in_some_namespaces_are_enough_to_serve_these_and_each_missing_rule_is_said_once() -> Result<()> {
+    let cluster = Cluster::start(ClusterOptions::default()).await?;
+    cluster.add_user(USER);
+    for namespace in ["shop", "empty"] {
+        cluster.grant(USER, Some(namespace), role());
+    }
+    let elsewhere = KnativeService::new("news", "paper");
+    cluster.apply_many(elsewhere.objects(cluster.ca())?)?;
+    let namespaces = |options: Options| options.argument("--namespaces=shop").argument("--namespaces=empty");
+    let world = World::on(cluster, USER, namespaces).await?;
+    world.assert_served().await?;
+    assert!(world.serial_of(&elsewhere.external_host()).await.is_err(), "it is of another namespace");
+    let lines = |text: &str| world.gateway.log().lines().iter().filter(|line| line.contains(text)).count();
+    assert_eq!(lines("ingressclasses: may not be read: expected a rule with"), 1);
+    assert_eq!(lines("configmaps/config-postern: may not be read: expected a rule with"), 1);
+    assert_eq!(lines("may not be read"), 4, "and the two maps of Knative");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_work_queue_and_the_watches_are_measured() -> Result<()> {
+    let world = World::start().await?;
+    let metrics = world.gateway.metrics().await?;
+    for name in ["queue_depth", "queue_age_seconds", "watches_broken", "listed_seconds"] {
+        metrics.require(&format!("postern_source_{name}"))?;
+    }
+    assert!(metrics.sum_where("postern_source_events_total", "Secret") >= 1.0);
+    Ok(())
 }
