@@ -178,8 +178,9 @@ impl State {
     }
 
     fn older_holder(&self, host: &str, record: &Record<'_>) -> Option<Record<'_>> {
-        let mut others = self.objects.host_claims(host).map(|(other, _)| other);
-        others.find(|other| other.in_effect() && other.is_older(record))
+        let others = self.objects.host_claims(host).map(|(other, _)| other);
+        // The oldest: a fault that names it doesn't depend on the order in which objects arrived.
+        others.filter(|other| other.in_effect() && other.is_older(record)).min_by(|a, b| a.age().cmp(&b.age()))
     }
 
     fn serves(&self, record: &Record<'_>, host: &str) -> bool {

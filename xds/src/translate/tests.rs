@@ -13,6 +13,7 @@ mod classes;
 mod conflicts;
 mod endpoints;
 mod faults;
+mod histories;
 mod ingress;
 mod kingress;
 mod updates;
