@@ -8,6 +8,7 @@ use postern::listener::ListenerName;
 use postern_tests::Result;
 use postern_tests::cluster::patch::merge;
 use serde_json::{Value, json};
+use xds::settings::Effect;
 
 use crate::rendered::{Rendered, deploy, list, variants};
 
@@ -182,11 +183,30 @@ fn the_patch_of_config_network_names_the_class_that_is_served() -> Result<()> {
     Ok(())
 }
 
+/// The example in `config-postern` has every key that a ConfigMap can set, with the default where there is one.
+#[test]
+fn the_example_of_settings_is_complete_and_says_the_defaults() -> Result<()> {
+    let base = Rendered::base()?;
+    let example = base.named("ConfigMap", "config-postern")?["data"]["_example"].as_str().ok_or("no example")?;
+    let example: BTreeMap<String, String> = serde_saphyr::from_str(example)?;
+    let settable: BTreeMap<_, _> = GATEWAY_SETTINGS
+        .iter()
+        .filter(|setting| setting.effect != Effect::Never)
+        .map(|setting| (setting.name.to_owned(), setting.default))
+        .collect();
+    assert_eq!(example.keys().collect::<Vec<_>>(), settable.keys().collect::<Vec<_>>());
+    for (name, default) in settable {
+        assert!(default.is_empty() || example[&name] == default, "{name}: {} instead of {default}", example[&name]);
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn the_namespace_is_made_only_where_it_is_ours_alone() -> Result<()> {
     for (variant, rendered) in variants().await? {
         let names: Vec<_> = rendered.of("Namespace").map(|namespace| &namespace["metadata"]["name"]).collect();
-        let expected: &[&str] = if matches!(variant, "base" | "monitored") { &["postern-system"] } else { &[] };
+        let expected: &[&str] =
+            if matches!(variant, "base" | "monitored" | "sealed") { &["postern-system"] } else { &[] };
         assert_eq!(names, expected, "{variant}");
     }
     Ok(())

@@ -64,6 +64,26 @@ async fn pods_have_no_power_that_they_do_not_need() -> Result<()> {
 }
 
 #[tokio::test]
+async fn sealed_copies_have_a_place_of_their_own_that_they_cannot_fill() -> Result<()> {
+    let mebibytes =
+        |text: &str, unit: &str| -> Result<u64> { Ok(text.strip_suffix(unit).ok_or("another unit")?.parse()?) };
+    for (variant, rendered) in variants().await? {
+        let volumes = list(&rendered.pod()?["spec"]["volumes"]);
+        if volumes.is_empty() {
+            assert!(setting(&rendered, "sealed-dir").await?.is_empty(), "{variant}");
+            continue;
+        }
+        let mount = &rendered.container()?["volumeMounts"][0];
+        assert_eq!(mount["name"], volumes[0]["name"], "{variant}");
+        assert_eq!(mount["mountPath"], setting(&rendered, "sealed-dir").await?, "{variant}");
+        let limit = volumes[0]["emptyDir"]["sizeLimit"].as_str().ok_or("no limit")?;
+        let bytes = setting(&rendered, "sealed-bytes").await?;
+        assert!(mebibytes(limit, "Mi")? >= 2 * mebibytes(&bytes, "MiB")?, "{variant}: {limit} for {bytes}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_single_replica_can_be_evicted() -> Result<()> {
     for (variant, rendered) in variants().await? {
         let budget = &rendered.one("PodDisruptionBudget")?["spec"];

@@ -127,7 +127,9 @@ pub(crate) async fn variants() -> Result<Vec<(&'static str, Rendered)>> {
     for (name, folder) in [("kourier", "overlays/kourier"), ("namespaced", "overlays/namespaced")] {
         variants.extend(Rendered::kustomize(folder).await?.map(|rendered| (name, rendered)));
     }
-    variants.extend(Rendered::with_component("service-monitor").await?.map(|rendered| ("monitored", rendered)));
+    for (name, component) in [("monitored", "service-monitor"), ("sealed", "sealed")] {
+        variants.extend(Rendered::with_component(component).await?.map(|rendered| (name, rendered)));
+    }
     variants.extend(Rendered::chart(EVERYTHING).await?.map(|rendered| ("chart", rendered)));
     Ok(variants)
 }
@@ -143,6 +145,7 @@ const EVERYTHING: &[&str] = &[
     "--set=service.external.spec.externalTrafficPolicy=Local",
     "--set=service.internal.annotations.note=internal",
     "--set=autoscaling.enabled=false",
+    "--set=sealed.enabled=true",
     "--set=serviceMonitor.enabled=true",
     "--set=serviceMonitor.labels.release=prometheus",
     "--set=ingressClass.default=true",
