@@ -97,13 +97,6 @@ impl World {
     }
 }
 
-impl Drop for World {
-    /// The log is part of the output of a case that fails; libtest shows it only then.
-    fn drop(&mut self) {
-        eprintln!("the gateway's log:\n{}", self.gateway.log().text());
-    }
-}
-
 /// The name of a pod of a revision.
 pub(crate) fn pod(service: &KnativeService, number: usize) -> String {
     format!("{}-pod-{number}", service.revision())
