@@ -1,10 +1,12 @@
 //! Clusters behind a DNS name: resolved when asked for, kept a while, refreshed behind the requests' back.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+
+use tokio::sync::Semaphore;
 
 use super::Cluster;
 use super::endpoints::clock;
@@ -15,8 +17,13 @@ const FRESH: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(1);
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// Names that are asked for at a time, those included that nobody waits for any more: the system resolver blocks a thread,
+/// and the threads for that also read certificates.
+const LOOKUPS: usize = 64;
 /// Most addresses that are kept of an answer.
 const MAX_ADDRESSES: usize = 64;
+
+static TURNS: Semaphore = Semaphore::const_new(LOOKUPS);
 
 /// A name to resolve, and when to do so next. The addresses are kept in the cluster's endpoints.
 #[derive(Debug)]
@@ -50,7 +57,7 @@ pub(super) fn refresh(cluster: &Arc<Cluster>) {
     let cluster = Arc::clone(cluster);
     tokio::spawn(async move {
         let Some(dns) = cluster.dns() else { return };
-        let next = match lookup(&dns.host, dns.port).await {
+        let next = match lookup(Arc::clone(&dns.host), dns.port).await {
             Ok(addresses) => {
                 if *addresses != **cluster.endpoints().addresses() {
                     cluster.set_addresses(addresses.into());
@@ -69,8 +76,17 @@ pub(super) fn refresh(cluster: &Arc<Cluster>) {
     });
 }
 
-async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let answer = tokio::time::timeout(TIMEOUT, tokio::net::lookup_host((host, port))).await??;
+/// Dropped, the resolver goes on and keeps its turn.
+async fn lookup(host: Arc<str>, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let asking = async {
+        let turn = TURNS.acquire().await.map_err(io::Error::other)?;
+        let resolving = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            (&*host, port).to_socket_addrs()
+        });
+        resolving.await.map_err(io::Error::other)?
+    };
+    let answer = tokio::time::timeout(TIMEOUT, asking).await??;
     let mut addresses: Vec<_> = answer.take(MAX_ADDRESSES).collect();
     if addresses.is_empty() {
         return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
@@ -96,6 +112,14 @@ mod tests {
         refresh(&cluster);
         changed.await;
         assert_eq!(**cluster.endpoints().addresses(), [SocketAddr::from(([127, 0, 0, 1], 8012))]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_waits_for_its_turn_no_longer_than_for_an_answer() {
+        let _hanging = TURNS.acquire_many(LOOKUPS.try_into().unwrap()).await.unwrap();
+        let began = tokio::time::Instant::now();
+        assert!(lookup(Arc::from("127.0.0.1"), 80).await.is_err());
+        assert_eq!(began.elapsed(), TIMEOUT);
     }
 
     #[tokio::test]
