@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use http_body_util::BodyExt;
 use postern_tests::backend::Backend;
 use postern_tests::client::{Call, Connection, Reply, get_plain};
 use postern_tests::gateway::Options;
@@ -79,6 +80,23 @@ async fn requests_under_way_are_answered() -> Result<()> {
         assert_eq!(status??, 200);
     }
     assert!(world.gateway.ended().await?.success());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_download_under_way_comes_to_its_end() -> Result<()> {
+    for call in [Call::get("https://shop.test/-/parts/3"), Call::get("https://shop.test/-/parts/3").http2()] {
+        let (mut world, backend) = world().await?;
+        let mut download = call.open(&world.gateway, &world.scene.tls).await?;
+        backend.permit(1);
+        let first = download.frame().await.ok_or("the download ended")??;
+        let received = first.data_ref().map_or(0, bytes::Bytes::len);
+        world.gateway.terminate()?;
+        world.until_logged(&["drain"]).await?;
+        backend.permit(2);
+        assert_eq!(received + download.collect().await?.to_bytes().len(), 3 * 1_024);
+        assert!(world.gateway.ended().await?.success());
+    }
     Ok(())
 }
 

@@ -83,6 +83,18 @@ async fn connections_handshakes_and_requests_are_counted_and_timed() -> Result<(
 }
 
 #[tokio::test]
+async fn a_listener_can_be_switched_off() -> Result<()> {
+    let scene = Scene::new()?;
+    let backend = Backend::http1("shop").await?;
+    scene.site("shop.test", &backend)?;
+    let world = scene.open_with(Options::default().argument("--listen").argument("probe-http=off")).await?;
+    assert!(world.gateway.address("probe-http").is_err());
+    assert!(world.gateway.address("probe-https").is_ok());
+    assert_eq!(world.status("https://shop.test/").await?, 200);
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_metrics_port_takes_no_orders() -> Result<()> {
     let (mut world, _backend) = world().await?;
     let address = world.gateway.address("metrics")?;
