@@ -6,6 +6,7 @@ mod follow;
 mod listeners;
 pub(crate) mod secrets;
 mod source;
+mod status;
 mod tuning;
 
 use std::io;
@@ -33,6 +34,7 @@ use crate::tls::ConfigError;
 
 use follow::{configured, follow};
 use listeners::Dials;
+use source::Sources;
 use tuning::{Parts, Tuning};
 
 /// When this variable is set, the process ends when its parent does: for those who run it as a part of themselves.
@@ -127,6 +129,8 @@ struct App {
     admission: Arc<Admission>,
     /// Told when an operator asks for a drain.
     operator: Arc<Notify>,
+    /// Writes status, if that is configured.
+    status: Option<xds::status::Running>,
     /// Answers for the process until it is dropped.
     _admin: AdminServer,
 }
@@ -139,7 +143,7 @@ impl App {
         let bound = listeners::bind(&config)?;
         let faults = Faults::default();
         let names = source::config_maps(&config);
-        let (source, secrets) = source::open(&config, names.all(), &faults).await?;
+        let Sources { objects, secrets, status } = source::open(&config, names.all(), &faults).await?;
         let (reader, values) = settings::Reader::new(names, Box::new(MapSchema::new(layers.clone())), faults.clone());
         let certs = cert_store(&config, secrets)?;
         let (tables, health, operator) = (Tables::default(), Health::default(), Arc::new(Notify::new()));
@@ -160,28 +164,38 @@ impl App {
 
         let applier = Applier::new(Arc::clone(&tables), Arc::clone(&certs) as Arc<_>);
         let version = applier.applied();
-        let translator = Translator::new(translate_options(&config), faults.clone());
-        let source = Tap::new(source, reader);
+        let mut translator = Translator::new(translate_options(&config), faults.clone());
+        let reporter = status.map(|(reporter, hook)| {
+            translator.report_status(hook);
+            reporter
+        });
+        let source = Tap::new(objects, reader);
         configured(follow(source, translator, applier, health.clone()).map_err(AppError::Runtime)?).await;
         tuning.begin(&values.borrow());
 
         let (phase, drain) = watch::channel(Phase::Serving);
         let Parts { admission, dials, .. } = tuning.parts().clone();
+        let status = reporter.map(|reporter| reporter.start(version.clone(), faults.clone()));
         let shared =
             listeners::Shared { tables, certs, version, health: health.clone(), admission: Arc::clone(&admission) };
         listeners::serve(dials, traffic, shared, &drain)?;
         health.set_configured();
         tracing::info!(faults = faults.len(), seconds = began.elapsed().as_secs_f64(), "ready");
-        Ok(Self { tuning, health, phase, admission, operator, _admin: admin })
+        Ok(Self { tuning, health, phase, admission, operator, status, _admin: admin })
     }
 
     /// Serves until told to end, and drains.
-    async fn run(self) {
+    async fn run(mut self) {
         tokio::select! {
             () = termination() => tracing::info!("a signal asks to end"),
             () = self.operator.notified() => {}
         }
+        let stopped = self.status.take().map(|status| tokio::spawn(status.stop()));
         self.drain().await;
+        if let Some(stopped) = stopped {
+            // It waits for a bounded while, and there is nothing more to be done if it fails.
+            let _ = stopped.await;
+        }
     }
 }
 

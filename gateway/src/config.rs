@@ -106,6 +106,35 @@ pub struct KubeConfig {
     pub namespaces: Vec<String>,
     /// Only Secrets with these labels are followed, as a selector.
     pub secret_selector: Option<String>,
+    /// How status is written; `None` if it is not.
+    pub status: Option<Box<StatusConfig>>,
+}
+
+/// How status is written to objects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusConfig {
+    /// The name of this pod; the host's by default.
+    pub pod_name: Option<String>,
+    /// The Service for traffic from outside.
+    pub public_service: String,
+    /// The Service for traffic from inside.
+    pub internal_service: String,
+    /// The domain of the cluster's DNS.
+    pub cluster_domain: String,
+    /// Namespace and name of the Service whose addresses Ingresses show; the public one by default.
+    pub publish_service: Option<(String, String)>,
+    /// Addresses that Ingresses show instead.
+    pub publish_addresses: Vec<String>,
+    /// The Lease whose holder writes.
+    pub lease_name: String,
+    /// How long others wait for a holder that does not renew.
+    pub lease_duration: Duration,
+    /// How long without renewal the holder still writes.
+    pub lease_renew_deadline: Duration,
+    /// How often the Lease is renewed.
+    pub lease_retry_period: Duration,
+    /// Patches in a second, on average.
+    pub rate: usize,
 }
 
 /// How log lines look.

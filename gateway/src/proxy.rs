@@ -14,6 +14,7 @@ mod figures;
 pub mod forwarded;
 pub mod hygiene;
 pub mod outcome;
+mod probe;
 pub mod respond;
 mod response;
 pub mod retry;

@@ -1,12 +1,13 @@
 //! Discovery: carries what a source yields through the translator to whoever applies it.
 
-use std::future::Future;
+use std::future::{self, Future};
 
 use tokio::sync::mpsc;
 
 use crate::object::ObjectEvent;
 use crate::resource::Update;
 use crate::source::dir::DirSource;
+use crate::status::Ask;
 use crate::translate::Translator;
 
 /// Something that yields objects as they change.
@@ -22,18 +23,38 @@ impl Source for DirSource {
     }
 }
 
-/// Runs until the receiver of `updates` is gone.
+/// Runs until the receiver of `updates` is gone. Meanwhile the translator's questions about status are answered.
 ///
 /// While the receiver is busy, nothing is taken from the source, which meanwhile coalesces changes of the same object:
 /// what piles up is bounded by what differs. Dropping the future loses at most what the receiver has not got yet.
 pub async fn run(mut source: impl Source, mut translator: Translator, updates: mpsc::Sender<Update>) {
-    while let Ok(slot) = updates.reserve().await {
-        let update = tokio::select! {
-            update = next_update(&mut source, &mut translator) => update,
-            () = updates.closed() => return,
+    let mut asks = translator.take_asks();
+    loop {
+        let slot = tokio::select! {
+            slot = updates.reserve() => slot,
+            ask = next_ask(&mut asks) => {
+                translator.answer(ask);
+                continue;
+            }
         };
-        slot.send(update);
+        let Ok(slot) = slot else { return };
+        tokio::select! {
+            update = next_update(&mut source, &mut translator) => slot.send(update),
+            ask = next_ask(&mut asks) => translator.answer(ask),
+            () = updates.closed() => return,
+        }
     }
+}
+
+async fn next_ask(asks: &mut Option<mpsc::Receiver<Ask>>) -> Ask {
+    if let Some(receiver) = asks
+        && let Some(ask) = receiver.recv().await
+    {
+        return ask;
+    }
+    // Nobody asks, or nobody does any more.
+    *asks = None;
+    future::pending().await
 }
 
 async fn next_update(source: &mut impl Source, translator: &mut Translator) -> Update {
@@ -50,7 +71,6 @@ async fn next_update(source: &mut impl Source, translator: &mut Translator) -> U
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
-    use std::future;
 
     use super::*;
     use crate::fault::Faults;

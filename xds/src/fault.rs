@@ -148,6 +148,11 @@ impl Faults {
         self.lock().kept.values().flatten().cloned().collect()
     }
 
+    /// What `finder` has said about `subject`, if its texts are kept.
+    pub(crate) fn of(&self, finder: Finder, subject: &Subject) -> Vec<Fault> {
+        self.lock().kept.get(&(finder, subject.clone())).cloned().unwrap_or_default()
+    }
+
     /// How many faults there are, with those whose texts are not kept.
     pub fn len(&self) -> usize {
         let total = self.lock().total;

@@ -26,6 +26,7 @@ mod packed;
 pub mod resource;
 pub mod settings;
 pub mod source;
+pub mod status;
 mod store;
 pub mod translate;
 mod work_queue;
@@ -40,5 +41,6 @@ pub fn describe_metrics() {
     fault::describe_metrics();
     source::api::describe_metrics();
     source::dir::describe_metrics();
+    status::describe_metrics();
     translate::describe_metrics();
 }

@@ -8,11 +8,13 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 
 mod kingress;
+mod status;
 
 pub use kingress::{
     HeaderExact, HttpOption, HttpPath, HttpRule, KIngress, KIngressRule, KIngressSpec, KIngressSplit, KIngressTls,
     ServicePort,
 };
+pub use status::{KIngressStatus, LoadBalancer, LoadBalancerIngress, StatusCondition};
 
 /// Namespace and name of an object. The texts are shared; a clone allocates nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

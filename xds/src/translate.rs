@@ -12,6 +12,7 @@ use hashbrown::HashSet;
 use crate::fault::{Faults, Finder, Subject};
 use crate::object::{Object, ObjectEvent, ObjectKey, ObjectKind, ObjectRef};
 use crate::resource::Update;
+use crate::status::Hook;
 
 mod accept;
 mod backends;
@@ -33,6 +34,7 @@ mod references;
 mod secrets;
 mod service;
 mod slice;
+mod status;
 mod tell;
 mod users;
 
@@ -104,6 +106,8 @@ pub struct Translator {
     /// Services with more ready endpoints than are used.
     overfull: HashSet<ObjectRef>,
     pending: Pending,
+    /// Told which objects' status differs, if anybody writes it.
+    status: Option<Hook>,
     version: u64,
     complete: bool,
     said_complete: bool,
@@ -120,6 +124,7 @@ impl Translator {
             addresses: Pool::default(),
             overfull: HashSet::default(),
             pending: Pending::default(),
+            status: None,
             version: 0,
             complete: false,
             said_complete: false,

@@ -6,9 +6,11 @@ use certstore::SecretSource;
 use xds::discovery::Source;
 use xds::source::api::{self, Access, ApiSource, ConnectError, ReaderOptions, Scope, SecretReader};
 use xds::source::dir::{self, DirSource};
+use xds::status::{Hook, Reporter};
 use xds::{Faults, ObjectEvent, ObjectRef, settings};
 
 use super::secrets::{ApiSecrets, DirSecrets};
+use super::status;
 use crate::allocator;
 use crate::config::{Config, KubeConfig, SourceConfig};
 
@@ -45,35 +47,49 @@ impl Source for Opened {
     }
 }
 
+/// What has been opened.
+pub(super) struct Sources {
+    pub(super) objects: Opened,
+    pub(super) secrets: Arc<dyn SecretSource>,
+    /// Who writes status, and what it needs of the translator.
+    pub(super) status: Option<(Reporter, Hook)>,
+}
+
 /// Opens the source that is configured; what is wrong with its objects is told to `faults`.
 pub(super) async fn open(
     config: &Config,
     config_maps: Vec<ObjectRef>,
     faults: &Faults,
-) -> Result<(Opened, Arc<dyn SecretSource>), SourceError> {
+) -> Result<Sources, SourceError> {
     match &config.source {
         SourceConfig::Dir(path) => {
             let mut options = dir::Options::default();
             options.on_thread_start = allocator::keep_for_long;
             let source = DirSource::open(path, options, faults.clone())?;
             let secrets = DirSecrets::new(source.secrets());
-            Ok((Opened::Dir(source), Arc::new(secrets)))
+            Ok(Sources { objects: Opened::Dir(source), secrets: Arc::new(secrets), status: None })
         }
         SourceConfig::Kube(kube) => {
             let access = Access { kubeconfig: kube.kubeconfig.clone(), context: kube.context.clone() };
             let client = api::connect(&access).await?;
             let secrets = ApiSecrets(SecretReader::new(client.clone(), ReaderOptions::default()));
+            let options = |given| status::options(given, own_namespace(config));
+            let status = kube.status.as_ref().map(|given| Reporter::new(client.clone(), options(given)));
             let source = ApiSource::start(client, api_options(kube, config_maps), faults.clone());
-            Ok((Opened::Api(Box::new(source)), Arc::new(secrets)))
+            Ok(Sources { objects: Opened::Api(Box::new(source)), secrets: Arc::new(secrets), status })
         }
     }
 }
 
 /// The `ConfigMap`s that are read.
 pub(super) fn config_maps(config: &Config) -> settings::Names {
+    settings::Names::new(&own_namespace(config), config.knative_namespace.as_deref())
+}
+
+fn own_namespace(config: &Config) -> String {
     let surroundings = || std::fs::read_to_string(POD_NAMESPACE).ok().map(|text| text.trim().to_owned());
     let own = config.own_namespace.clone().or_else(surroundings).filter(|name| !name.is_empty());
-    settings::Names::new(own.as_deref().unwrap_or(OWN_NAMESPACE), config.knative_namespace.as_deref())
+    own.unwrap_or_else(|| OWN_NAMESPACE.to_owned())
 }
 
 fn api_options(kube: &KubeConfig, config_maps: Vec<ObjectRef>) -> api::Options {

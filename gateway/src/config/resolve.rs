@@ -8,7 +8,7 @@ use certstore::SecretRef;
 use super::layers::{ConfigFault, Layers, Origin, place};
 use super::setting::{GATEWAY_SETTINGS, Setting};
 use super::value::{parse_count, parse_range, parse_size, parse_switch, parse_time};
-use super::{Config, KubeConfig, LogFormat, SourceConfig};
+use super::{Config, KubeConfig, LogFormat, SourceConfig, StatusConfig};
 use crate::listener::ListenerName;
 use crate::tls::TlsVersion;
 
@@ -125,6 +125,7 @@ impl Reader<'_> {
             context: self.optional("kube-context", parse_word),
             namespaces: self.list("namespaces", parse_word),
             secret_selector: self.optional("secret-selector", |text| Ok(text.to_owned())),
+            status: self.status(),
         };
         match self.required("source", parse_source) {
             Some(SourceConfig::Kube(_)) => SourceConfig::Kube(kube),
@@ -132,6 +133,47 @@ impl Reader<'_> {
             // Its absence is a fault, so that no configuration comes of this.
             None => SourceConfig::Dir(".".into()),
         }
+    }
+
+    fn status(&mut self) -> Option<Box<StatusConfig>> {
+        let is_on = self.value("status", parse_switch);
+        let status = StatusConfig {
+            pod_name: self.optional("pod-name", parse_word),
+            public_service: self.value("public-service", parse_word),
+            internal_service: self.value("internal-service", parse_word),
+            cluster_domain: self.value("cluster-domain", parse_word),
+            publish_service: self.optional("publish-service", |text| parse_object("a Service", text)),
+            publish_addresses: self.list("publish-status-address", parse_word),
+            lease_name: self.value("lease-name", parse_word),
+            lease_duration: self.value("lease-duration", parse_time),
+            lease_renew_deadline: self.value("lease-renew-deadline", parse_time),
+            lease_retry_period: self.value("lease-retry-period", parse_time),
+            rate: self.value("status-rate", parse_count),
+        };
+        self.check_lease(&status);
+        is_on.then(|| Box::new(status))
+    }
+
+    /// A holder must stop before others begin, and have more than one try until then.
+    fn check_lease(&mut self, status: &StatusConfig) {
+        let [duration, deadline, period] =
+            [status.lease_duration, status.lease_renew_deadline, status.lease_retry_period];
+        if duration.as_secs() == 0 || duration.subsec_nanos() != 0 {
+            self.fault_of("lease-duration", format!("{duration:?} is not a whole number of seconds above zero"));
+        }
+        if deadline >= duration {
+            let message = format!("{deadline:?} is not shorter than lease-duration, which is {duration:?}");
+            self.fault_of("lease-renew-deadline", message);
+        }
+        if period.is_zero() || period * 2 > deadline {
+            let message = format!("{period:?} does not fit twice into lease-renew-deadline, which is {deadline:?}");
+            self.fault_of("lease-retry-period", message);
+        }
+    }
+
+    fn fault_of(&mut self, name: &str, message: String) {
+        let setting = setting(name);
+        self.fault(setting, self.layers.effective(setting).origin, message);
     }
 
     /// Listeners add up: each layer changes only those that it names.
@@ -195,11 +237,15 @@ fn parse_listen(text: &str) -> Result<(ListenerName, Option<SocketAddr>), String
 }
 
 fn parse_secret_ref(text: &str) -> Result<SecretRef, String> {
+    parse_object("a Secret", text).map(|(namespace, name)| SecretRef::new(namespace, name))
+}
+
+fn parse_object(what: &str, text: &str) -> Result<(String, String), String> {
     match text.split_once('/') {
         Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
-            Ok(SecretRef::new(namespace, name))
+            Ok((namespace.to_owned(), name.to_owned()))
         }
-        _ => Err(format!("{text:?} is not a Secret; write NAMESPACE/NAME")),
+        _ => Err(format!("{text:?} is not {what}; write NAMESPACE/NAME")),
     }
 }
 
@@ -330,6 +376,14 @@ mod tests {
     fn a_drain_delay_beyond_the_deadline_is_refused() {
         let faults = resolve(&[("source", "dir:/m"), ("drain-timeout", "1s")]).unwrap_err();
         assert_eq!(faults[0].place, "--drain-delay");
+    }
+
+    #[test]
+    fn a_lease_that_two_could_hold_at_a_time_is_refused() {
+        let faults =
+            resolve(&[("source", "kube"), ("lease-duration", "10s"), ("lease-retry-period", "6s")]).unwrap_err();
+        let places: Vec<_> = faults.iter().map(|fault| fault.place.as_str()).collect();
+        assert_eq!(places, ["--lease-renew-deadline", "--lease-retry-period"]);
     }
 
     #[test]

@@ -68,7 +68,8 @@ pub const GATEWAY_SETTINGS: &[Setting] = &[
         "own-namespace",
         "NAMESPACE",
         "",
-        "Namespace of the ConfigMap config-postern; by default the pod's own or, outside of a cluster, postern-system",
+        "Namespace of the gateway's Services, its Lease and the ConfigMap config-postern; by default the pod's own or, \
+         outside of a cluster, postern-system",
     ),
     one(
         "knative-namespace",
@@ -76,6 +77,34 @@ pub const GATEWAY_SETTINGS: &[Setting] = &[
         "knative-serving",
         "Namespace of Knative's ConfigMaps config-kourier and config-network, which are read where they exist, or `off`",
     ),
+    one(
+        "status",
+        "on|off",
+        "on",
+        "Whether status is written to objects of the Kubernetes API; of several gateways, one at a time does",
+    ),
+    one("pod-name", "NAME", "", "Name of this pod, unique among the gateways; by default the host's name"),
+    one("public-service", "NAME", "postern", "Service for traffic from outside, as Knative Ingresses' status names it"),
+    one(
+        "internal-service",
+        "NAME",
+        "postern-internal",
+        "Service for traffic from inside the cluster, likewise; its endpoints are all gateways",
+    ),
+    one("cluster-domain", "DOMAIN", "cluster.local", "Domain of the cluster's DNS"),
+    one(
+        "publish-service",
+        "NAMESPACE/NAME",
+        "",
+        "Service whose addresses the status of Ingresses shows; by default the public one",
+    ),
+    list("publish-status-address", "ADDRESS", "", "Address that the status of Ingresses shows instead"),
+    one("lease-name", "NAME", "postern", "Lease whose holder writes status"),
+    // client-go's defaults (tools/leaderelection).
+    one("lease-duration", "TIME", "15s", "How long others wait for a holder that does not renew, in whole seconds"),
+    one("lease-renew-deadline", "TIME", "10s", "How long without renewal the holder still writes"),
+    one("lease-retry-period", "TIME", "2s", "How often the Lease is renewed or tried for"),
+    one("status-rate", "COUNT", "200", "Status patches in a second, on average; twice as many at once"),
     list(
         "listen",
         "NAME=ADDR|NAME=off",

@@ -13,6 +13,7 @@ use crate::tables::Snapshot;
 
 use super::forwarded;
 use super::hygiene::Refusal;
+use super::probe;
 use super::respond::Answer;
 use super::settings::Settings;
 
@@ -55,7 +56,10 @@ pub fn admit(snapshot: &Snapshot, arrival: &Arrival<'_>, request: &RequestHeader
         return Admission::Answer(readiness(is_ready));
     }
     match match_request(snapshot, &facts(arrival, authority, request)) {
-        Decision::Forward(matched) => Admission::Forward(matched),
+        Decision::Forward(matched) => match probe::answer(&matched, &request.headers) {
+            Some(answer) => Admission::Answer(answer),
+            None => Admission::Forward(matched),
+        },
         Decision::RedirectToHttps => Admission::Answer(redirect(authority, request)),
         Decision::NotFound(NoMatch::Host) => Admission::Answer(not_found("no service has this host")),
         Decision::NotFound(NoMatch::Route) => Admission::Answer(not_found("no route of this host matches")),

@@ -7,6 +7,7 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
 use super::forwarded::REQUEST_ID;
+use super::probe::NETWORK_HASH;
 
 /// How long the rest of a request's body is read before its connection is closed instead of reused.
 pub(super) const DRAIN: std::time::Duration = std::time::Duration::from_secs(5);
@@ -20,6 +21,8 @@ pub struct Answer {
     pub body: String,
     /// The value of `Location`.
     pub location: Option<String>,
+    /// The value of `K-Network-Hash`, in the answer to a probe.
+    pub network_hash: Option<String>,
     /// Whether the connection can go on: not after a request whose extent is in doubt.
     pub keeps_connection: bool,
 }
@@ -27,7 +30,7 @@ pub struct Answer {
 impl Answer {
     /// An answer with a line of text.
     pub fn new(status: StatusCode, body: impl Into<String>) -> Self {
-        Self { status, body: body.into(), location: None, keeps_connection: true }
+        Self { status, body: body.into(), location: None, network_hash: None, keeps_connection: true }
     }
 
     /// Closes the connection after the answer.
@@ -46,6 +49,9 @@ impl Answer {
         }
         if let Some(location) = &self.location {
             header.insert_header(header::LOCATION, location.as_str())?;
+        }
+        if let Some(hash) = &self.network_hash {
+            header.insert_header(NETWORK_HASH, hash.as_str())?;
         }
         Ok(header)
     }

@@ -7,11 +7,8 @@ use pingora_http::RequestHeader;
 use crate::route::Matched;
 
 use super::forwarded::{self, Origin, REQUEST_ID};
+use super::probe;
 use super::settings::UnderscoreHeaders;
-
-/// Asks for the hash of the routes by the value `override` (Knative's prober).
-const NETWORK_HASH: HeaderName = HeaderName::from_static("k-network-hash");
-const OVERRIDE: &str = "override";
 
 /// Brings a request from absolute-form to origin-form (RFC 9112 §3.2); others are left alone.
 ///
@@ -66,7 +63,7 @@ pub fn rewrite(request: &mut RequestHeader, plan: &Rewrite<'_>) -> Result<()> {
     for (name, value) in plan.matched.set_headers() {
         request.insert_header(name.clone(), value.clone())?;
     }
-    answer_probe(request, plan.matched.probe_hash())?;
+    probe::insert_hash(request, plan.matched.probe_hash())?;
     if let Some(host) = plan.matched.rewrite_host() {
         request.insert_header(header::HOST, host.clone())?;
     }
@@ -79,18 +76,4 @@ fn remove_underscore_headers(request: &mut RequestHeader) {
     for name in &names {
         request.remove_header(name);
     }
-}
-
-/// Replaces `K-Network-Hash: override` by the hash; any other value is somebody else's answer and passes.
-fn answer_probe(request: &mut RequestHeader, hash: Option<&[u8; 32]>) -> Result<()> {
-    let Some(hash) = hash else { return Ok(()) };
-    if request.headers.get(NETWORK_HASH).is_some_and(|value| value == OVERRIDE) {
-        request.insert_header(NETWORK_HASH, hex(hash))?;
-    }
-    Ok(())
-}
-
-fn hex(bytes: &[u8; 32]) -> String {
-    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or('0');
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
 }

@@ -6,11 +6,12 @@ use std::path::Path;
 
 use postern_tests::backend::Backend;
 use postern_tests::client::{Call, TlsClient, get_plain};
-use postern_tests::cluster::{Cluster, KnativeService, Options as ClusterOptions, PolicyRule};
+use postern_tests::cluster::{Cluster, Kind, KnativeService, Options as ClusterOptions, PolicyRule};
 use postern_tests::gateway::{Gateway, Options, Program};
+use postern_tests::patience::eventually;
 use postern_tests::{Result, ensure};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::rendered::{Rendered, deploy, list};
 
@@ -30,8 +31,13 @@ impl World {
         let backend = Backend::http1("cart").await?;
         let service = KnativeService::new("default", "cart").endpoint(backend.address());
         cluster.apply_many(service.objects(cluster.ca())?)?;
+        cluster.apply_many(ingresses())?;
+        let namespace = rendered.one("Deployment")?["metadata"]["namespace"].as_str().ok_or("no namespace")?;
+        cluster.apply(gateway_service(namespace, &rendered.arguments()?))?;
         let user = grant(rendered, &cluster)?;
         let mut options = Options::default().argument("--kubeconfig").argument(cluster.kubeconfig_of(&user)?);
+        // The kubeconfig's namespace is not that of the pod.
+        options = options.argument("--own-namespace").argument(namespace);
         for argument in rendered.arguments()?.into_iter().skip(1) {
             options = options.argument(argument);
         }
@@ -55,6 +61,21 @@ impl World {
         Ok((reply.status, reply.text()))
     }
 
+    /// Waits until status and Event have been written.
+    async fn has_reported(&self) -> Result<()> {
+        eventually("status and event are written", async || {
+            let status = |kind, name| self.cluster.get(kind, "default", name).unwrap_or_default()["status"].clone();
+            let ready = list(&status(Kind::KIngress, "cart")["conditions"])
+                .iter()
+                .any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
+            ensure(ready, || format!("the KIngress: {}", status(Kind::KIngress, "cart")))?;
+            let address = status(Kind::Ingress, "web")["loadBalancer"]["ingress"][0]["ip"].clone();
+            ensure(address == "192.0.2.1", || format!("the Ingress is said to be at {address}"))?;
+            ensure(self.cluster.count(Kind::Event) > 0, || "no event".to_owned())
+        })
+        .await
+    }
+
     /// What the gateway has asked for.
     fn asked(&self) -> BTreeSet<Right> {
         let requests = self.cluster.requests().recent().into_iter().filter(|request| request.user == self.user);
@@ -70,6 +91,27 @@ impl World {
             })
             .collect()
     }
+}
+
+/// An Ingress that is served, and one that is rejected.
+fn ingresses() -> [Value; 2] {
+    [("web", "/"), ("wrong", "no-path")].map(|(name, path)| {
+        let backend = json!({"service": {"name": "cart-00001", "port": {"number": 80}}});
+        let paths = json!([{"path": path, "pathType": "Prefix", "backend": backend}]);
+        json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"namespace": "default", "name": name},
+            "spec": {"ingressClassName": "postern", "rules": [{"host": format!("{name}.test"), "http": {"paths": paths}}]},
+        })
+    })
+}
+
+/// The Service that the gateway takes for its public one, with an address.
+fn gateway_service(namespace: &str, arguments: &[String]) -> Value {
+    let name = arguments.iter().find_map(|argument| argument.strip_prefix("--public-service=")).unwrap_or("postern");
+    json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"namespace": namespace, "name": name},
+        "spec": {"type": "LoadBalancer"}, "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}},
+    })
 }
 
 /// One verb on one resource.
@@ -132,7 +174,8 @@ async fn a_gateway_with_these_roles_serves_and_finds_nothing_that_it_may_not_rea
     let world = World::start(&Rendered::base()?, true).await?;
     world.ask().await?;
     let (status, faults) = world.page("admin", "/api/v1/faults").await?;
-    assert_eq!((status, serde_json::from_str::<Value>(&faults)?), (200, serde_json::json!([])));
+    let faults: Value = serde_json::from_str(&faults)?;
+    assert!(status == 200 && list(&faults).iter().all(|fault| fault.to_string().contains("default/wrong")), "{faults}");
     Ok(())
 }
 
@@ -144,6 +187,7 @@ async fn the_roles_allow_what_a_gateway_asks_for_and_nothing_else() -> Result<()
     for watch_list in [true, false] {
         let world = World::start(&base, watch_list).await?;
         world.ask().await?;
+        world.has_reported().await?;
         asked.extend(world.asked());
     }
     assert_eq!(granted(&base)?, asked);
@@ -158,7 +202,7 @@ async fn roles_in_a_namespace_are_enough_but_for_ingress_classes() -> Result<()>
     world.ask().await?;
     let (_, faults) = world.page("admin", "/api/v1/faults").await?;
     let faults: Value = serde_json::from_str(&faults)?;
-    let faults = list(&faults);
+    let faults: Vec<_> = list(&faults).iter().filter(|fault| !fault.to_string().contains("default/wrong")).collect();
     assert!(faults.len() == 1 && faults[0].to_string().contains("ingressclasses"), "{faults:?}");
     Ok(())
 }
@@ -167,7 +211,14 @@ async fn roles_in_a_namespace_are_enough_but_for_ingress_classes() -> Result<()>
 async fn a_gateway_in_the_place_of_kourier_has_the_rights_it_needs() -> Result<()> {
     let Some(kourier) = Rendered::kustomize("overlays/kourier").await? else { return Ok(()) };
     assert_eq!(granted(&kourier)?, granted(&Rendered::base()?)?);
-    World::start(&kourier, true).await?.ask().await
+    let world = World::start(&kourier, true).await?;
+    world.ask().await?;
+    world.has_reported().await?;
+    let status = world.cluster.get(Kind::KIngress, "default", "cart").ok_or("gone")?["status"].clone();
+    let name = |balancer: &str| status[balancer]["ingress"][0]["domainInternal"].clone();
+    assert_eq!(name("publicLoadBalancer"), "kourier.kourier-system.svc.cluster.local");
+    assert_eq!(name("privateLoadBalancer"), "kourier-internal.kourier-system.svc.cluster.local");
+    Ok(())
 }
 
 #[tokio::test]

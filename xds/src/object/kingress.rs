@@ -9,6 +9,8 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
+use super::status::KIngressStatus;
+
 /// Knative's Ingress.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct KIngress {
@@ -18,6 +20,9 @@ pub struct KIngress {
     /// What is wanted.
     #[serde(default)]
     pub spec: KIngressSpec,
+    /// What has been said about it. Empty where the source has none, as a directory.
+    #[serde(skip)]
+    pub status: KIngressStatus,
 }
 
 /// What is wanted of a KIngress.
@@ -155,6 +160,8 @@ fn is_zero(value: &i64) -> bool {
 }
 
 /// Go reads `null` as the zero value.
-fn null_is_default<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(d: D) -> Result<T, D::Error> {
+pub(super) fn null_is_default<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(
+    d: D,
+) -> Result<T, D::Error> {
     Ok(Option::deserialize(d)?.unwrap_or_default())
 }

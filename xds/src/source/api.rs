@@ -39,14 +39,20 @@ mod gate;
 mod known;
 mod lines;
 mod metrics;
-mod request;
+mod rate;
+pub(crate) mod request;
 mod secret;
 mod target;
 mod watch;
 
+pub(crate) use backoff::jittered;
 pub use connect::{Access, ConnectError, connect};
+pub(crate) use metrics::Verb;
 pub use metrics::describe_metrics;
+pub(crate) use rate::Rate;
 pub use secret::{ReaderOptions, SecretFetchError, SecretReader};
+
+pub(crate) use target::{coordinates, object_path};
 
 use gate::{Contact, Gate};
 use target::Target;

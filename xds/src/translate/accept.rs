@@ -16,6 +16,7 @@ use super::users::IngressId;
 use super::{Translator, host, ingress, kingress};
 use crate::fault::{Fault, Finder, Subject};
 use crate::object::{KIngress, ObjectKey, ObjectKind, ObjectRef};
+use crate::status::{Marks, Published};
 
 impl Translator {
     pub(super) fn apply_kingress(&mut self, ingress: KIngress) {
@@ -33,11 +34,14 @@ impl Translator {
             return;
         }
         check_name(&key.object, &mut problems);
+        let published = Published::of_kingress(&ingress.metadata, &ingress.status);
+        let marks = Marks::of(&ingress.metadata);
         let draft = self.draft(&mut problems, |on| kingress::draft(ingress, &key.object, on));
         let rejected = problems.rejected();
         self.tell(Finder::Translate, &key, problems.into_faults());
+        let id = self.slot(&key, None);
+        self.note(id, published, marks.rejected(rejected));
         if !rejected {
-            let id = self.slot(&key, None);
             self.contribute(id, draft);
         }
     }
@@ -51,6 +55,8 @@ impl Translator {
         let class = classes::wanted(ingress);
         let id = self.slot(&key, Some(IngressPart { class: None, faults: Vec::new() }));
         self.classify(id, class, problems.into_faults());
+        let published = Published::of_ingress(&ingress.metadata, ingress.status.as_ref());
+        self.note(id, published, Marks::of(&ingress.metadata).rejected(rejected));
         if !rejected {
             self.contribute(id, draft);
         }
@@ -109,6 +115,7 @@ impl Translator {
             self.classes.leave(part.class.as_ref(), id);
         }
         self.state.objects.remove(id);
+        self.forget_status(id);
         self.state.settle(heirs, limit, &mut self.pending);
         self.tell(Finder::References, key, Vec::new());
     }

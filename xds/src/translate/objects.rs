@@ -11,6 +11,7 @@ use super::users::IngressId;
 use crate::fault::Fault;
 use crate::object::{ObjectKind, ObjectRef};
 use crate::resource::PackedRouteSet;
+use crate::status::{Marks, Published};
 use crate::store::{PackId, Packs, Slots};
 
 mod claim;
@@ -58,7 +59,7 @@ struct Records {
     namespaces: Namespaces,
 }
 
-/// 24 bytes.
+/// 48 bytes.
 #[derive(Debug)]
 struct Kept {
     routes: RouteSets,
@@ -110,6 +111,11 @@ impl Objects {
         self.parts.get(&id)
     }
 
+    /// Every Ingress v1.
+    pub(super) fn ingresses(&self) -> impl Iterator<Item = IngressId> {
+        self.parts.keys().copied()
+    }
+
     pub(super) fn part_mut(&mut self, id: IngressId) -> Option<&mut IngressPart> {
         self.parts.get_mut(&id)
     }
@@ -119,7 +125,7 @@ impl Objects {
         let namespace = self.records.namespaces.enter(&object.namespace);
         let head = Head { namespace, created: i64::MAX, name: &object.name };
         let pack = self.records.packs.insert(&record::pack(&head, &object.namespace, &[]));
-        let state = RecordState { is_kingress: part.is_none(), in_effect: false, reported: false };
+        let state = RecordState::new(part.is_none());
         let id = self.records.slots.insert(Kept { routes: RouteSets::new(Vec::new()), pack, state });
         let (records, hasher) = (&self.records, &self.hasher);
         self.names.insert_unique(records.name_hash(id, hasher), id, |id| records.name_hash(*id, hasher));
@@ -182,6 +188,14 @@ impl Objects {
         if let Some(kept) = self.records.slots.get_mut(id) {
             kept.state.reported = reported;
         }
+    }
+
+    /// Puts on record what the API server holds of the object's status. True if that is news.
+    pub(super) fn set_published(&mut self, id: IngressId, published: Published, marks: Marks) -> bool {
+        let Some(kept) = self.records.slots.get_mut(id) else { return false };
+        let before = (kept.state.published, kept.state.marks);
+        (kept.state.published, kept.state.marks) = (published, marks);
+        before != (published, marks)
     }
 
     /// Who would serve a host, and how, in no particular order.

@@ -77,6 +77,7 @@ impl Translator {
             let mut problems = Problems::of(Subject::Object(key.clone()));
             references::check(&record, &self.state, &self.classes, &self.options, &mut problems);
             let faults = problems.into_faults();
+            self.compare_status(&record, &faults);
             let reported = !faults.is_empty();
             if reported || record.state.reported {
                 self.tell(Finder::References, &key, faults);

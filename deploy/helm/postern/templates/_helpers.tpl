@@ -18,6 +18,11 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 
 {{/* Flags of `settings`, one item each. */}}
 {{- define "postern.flags" -}}
+{{- if and .Values.service.create (ne .Release.Name "postern") }}
+- {{ printf "--public-service=%s" .Release.Name | quote }}
+- {{ printf "--internal-service=%s-internal" .Release.Name | quote }}
+- {{ printf "--lease-name=%s" .Release.Name | quote }}
+{{- end }}
 {{- range $name, $value := .Values.settings }}
 {{- if kindIs "slice" $value }}
 {{- range $value }}
@@ -33,14 +38,23 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 {{- end }}
 
-{{/* What may be read of the objects that live in a namespace. */}}
+{{/* What may be done with the objects that live in a namespace. */}}
 {{- define "postern.rules" -}}
+# Read for their finalizers, which are patched; the status is patched alone.
 - apiGroups: [networking.internal.knative.dev]
   resources: [ingresses]
-  verbs: [list, watch]
+  verbs: [get, list, watch, patch]
+- apiGroups: [networking.internal.knative.dev, networking.k8s.io]
+  resources: [ingresses/status]
+  verbs: [patch]
 - apiGroups: [networking.k8s.io]
-  resources: {{ if .Values.namespaces }}[ingresses]{{ else }}[ingresses, ingressclasses]{{ end }}
+  resources: [ingresses]
+  verbs: [get, list, watch]
+{{- if not .Values.namespaces }}
+- apiGroups: [networking.k8s.io]
+  resources: [ingressclasses]
   verbs: [list, watch]
+{{- end }}
 - apiGroups: [""]
   resources: [services]
   verbs: [list, watch]
@@ -51,4 +65,8 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch]
+# For rejected Ingresses.
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
 {{- end }}

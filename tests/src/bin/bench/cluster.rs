@@ -50,9 +50,11 @@ impl Cluster {
     }
 
     /// The arguments with which a gateway follows this cluster.
-    pub(crate) fn arguments(&self) -> [String; 3] {
-        let kubeconfig = self.directory.path().join("kubeconfig");
-        ["--source=kube".to_owned(), "--kubeconfig".to_owned(), kubeconfig.to_string_lossy().into_owned()]
+    pub(crate) fn arguments(&self) -> [String; 4] {
+        let kubeconfig = self.directory.path().join("kubeconfig").to_string_lossy().into_owned();
+        // The objects of this cluster have no status yet, as they would have at any start but the first: writing all of
+        // it is not part of starting.
+        ["--source=kube".to_owned(), "--status=off".to_owned(), "--kubeconfig".to_owned(), kubeconfig]
     }
 
     /// A command of the simulated cluster, and its answer.

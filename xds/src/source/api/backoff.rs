@@ -5,32 +5,32 @@ use std::time::Duration;
 /// Doubling waits, each shortened by up to a half, so that a thousand clients of a server that comes back spread over the wait
 /// (Brooker, "Exponential Backoff And Jitter").
 #[derive(Clone, Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     first: Duration,
     longest: Duration,
     failures: u32,
 }
 
 impl Backoff {
-    pub(super) fn new(first: Duration, longest: Duration) -> Self {
+    pub(crate) fn new(first: Duration, longest: Duration) -> Self {
         Self { first, longest, failures: 0 }
     }
 
     /// The next wait, counted as a failure.
-    pub(super) fn fail(&mut self) -> Duration {
+    pub(crate) fn fail(&mut self) -> Duration {
         let most = self.first.saturating_mul(1 << self.failures.min(20)).min(self.longest);
         self.failures = self.failures.saturating_add(1);
         jittered(most)
     }
 
     /// It works again.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 }
 
 /// Between half of a wait and all of it.
-pub(super) fn jittered(wait: Duration) -> Duration {
+pub(crate) fn jittered(wait: Duration) -> Duration {
     wait.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceSpec};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass, IngressClassSpec, IngressSpec};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::request::place;
 use crate::object::{KIngress, KIngressSpec, Object, ObjectKey, ObjectKind, ObjectRef, SecretMeta};
@@ -63,20 +64,21 @@ fn object(kind: ObjectKind, json: &str) -> Result<(Head, Object), serde_json::Er
             (head, Object::EndpointSlice(Box::new(slice)))
         }
         ObjectKind::Ingress => {
-            let (head, metadata, spec) = with_spec::<IngressSpec>(json)?;
-            (head, Object::Ingress(Box::new(Ingress { metadata, spec, status: None })))
+            let (head, metadata, spec, status) = with_spec::<IngressSpec>(json)?;
+            (head, Object::Ingress(Box::new(Ingress { metadata, spec, status: lenient(status) })))
         }
         ObjectKind::IngressClass => {
-            let (head, metadata, spec) = with_spec::<IngressClassSpec>(json)?;
+            let (head, metadata, spec, _) = with_spec::<IngressClassSpec>(json)?;
             (head, Object::IngressClass(Box::new(IngressClass { metadata, spec })))
         }
         ObjectKind::KIngress => {
-            let (head, metadata, spec) = with_spec::<KIngressSpec>(json)?;
-            (head, Object::KIngress(Box::new(KIngress { metadata, spec: spec.unwrap_or_default() })))
+            let (head, metadata, spec, status) = with_spec::<KIngressSpec>(json)?;
+            let status = lenient(status).unwrap_or_default();
+            (head, Object::KIngress(Box::new(KIngress { metadata, spec: spec.unwrap_or_default(), status })))
         }
         ObjectKind::Secret => secret(meta::head(json)?),
         ObjectKind::Service => {
-            let (head, metadata, spec) = with_spec::<ServiceSpec>(json)?;
+            let (head, metadata, spec, _) = with_spec::<ServiceSpec>(json)?;
             (head, Object::Service(Box::new(Service { metadata, spec, status: None })))
         }
     })
@@ -89,21 +91,30 @@ fn secret(head: Head) -> (Head, Object) {
 }
 
 #[derive(Deserialize)]
-struct WithSpec<S> {
+struct WithSpec<'a, S> {
     metadata: Meta,
     #[serde(default = "none")]
     spec: Option<S>,
+    #[serde(borrow, default)]
+    status: Option<&'a RawValue>,
 }
+
+type Parts<'a, S> = (Head, meta::ObjectMeta, Option<S>, Option<&'a RawValue>);
 
 /// `#[serde(default)]` would ask for `S: Default`.
 fn none<S>() -> Option<S> {
     None
 }
 
-fn with_spec<'a, S: Deserialize<'a>>(json: &'a str) -> Result<(Head, meta::ObjectMeta, Option<S>), serde_json::Error> {
-    let wire: WithSpec<S> = serde_json::from_str(json)?;
+fn with_spec<'a, S: Deserialize<'a>>(json: &'a str) -> Result<Parts<'a, S>, serde_json::Error> {
+    let wire: WithSpec<'a, S> = serde_json::from_str(json)?;
     let (head, metadata) = wire.metadata.split();
-    Ok((head, metadata, wire.spec))
+    Ok((head, metadata, wire.spec, wire.status))
+}
+
+/// A status that cannot be read is none: it is to be written anew, and keeps nothing from being served.
+fn lenient<S: for<'de> Deserialize<'de>>(status: Option<&RawValue>) -> Option<S> {
+    serde_json::from_str(status?.get()).ok()
 }
 
 #[derive(Deserialize)]
@@ -118,11 +129,11 @@ fn explain(kind: ObjectKind, json: &str) -> Wrong {
     let found = match kind {
         ObjectKind::ConfigMap => path_of_error::<WireConfigMap>(json),
         ObjectKind::EndpointSlice => path_of_error::<EndpointSlice>(json),
-        ObjectKind::Ingress => path_of_error::<WithSpec<IngressSpec>>(json),
-        ObjectKind::IngressClass => path_of_error::<WithSpec<IngressClassSpec>>(json),
-        ObjectKind::KIngress => path_of_error::<WithSpec<KIngressSpec>>(json),
+        ObjectKind::Ingress => path_of_error::<WithSpec<'_, IngressSpec>>(json),
+        ObjectKind::IngressClass => path_of_error::<WithSpec<'_, IngressClassSpec>>(json),
+        ObjectKind::KIngress => path_of_error::<WithSpec<'_, KIngressSpec>>(json),
         ObjectKind::Secret => None,
-        ObjectKind::Service => path_of_error::<WithSpec<ServiceSpec>>(json),
+        ObjectKind::Service => path_of_error::<WithSpec<'_, ServiceSpec>>(json),
     };
     found.unwrap_or_else(|| Wrong { field: None, message: "is not as the API has it".to_owned() })
 }

@@ -39,10 +39,13 @@ pub fn describe_metrics() {
 
 /// What a request does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verb {
+pub(crate) enum Verb {
     Get,
     List,
     Watch,
+    Create,
+    Update,
+    Patch,
 }
 
 impl Verb {
@@ -51,6 +54,9 @@ impl Verb {
             Self::Get => "get",
             Self::List => "list",
             Self::Watch => "watch",
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Patch => "patch",
         }
     }
 }

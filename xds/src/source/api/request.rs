@@ -27,7 +27,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// The server answered no.
     #[error("the API server answers {code}: {message}")]
     Refused {
@@ -72,7 +72,7 @@ pub(super) enum Failure {
 
 impl Failure {
     /// The status, where there is one.
-    pub(super) fn code(&self) -> Option<u16> {
+    pub(crate) fn code(&self) -> Option<u16> {
         match self {
             Self::Refused { code, .. } => Some(*code),
             _ => None,
@@ -80,7 +80,7 @@ impl Failure {
     }
 
     /// When the server wants to be asked again.
-    pub(super) fn retry_after(&self) -> Option<Duration> {
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { retry_after, .. } => *retry_after,
             _ => None,
@@ -88,7 +88,7 @@ impl Failure {
     }
 
     /// The label value for metrics.
-    pub(super) fn reason(&self) -> &'static str {
+    pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::Refused { code: 401, .. } => "unauthorized",
             Self::Refused { code: 403, .. } => "forbidden",
@@ -111,7 +111,7 @@ impl Failure {
     }
 
     /// An answer could not be read. Serde's own text may repeat content, so only the place is kept.
-    pub(super) fn unreadable(error: &serde_json::Error) -> Self {
+    pub(crate) fn unreadable(error: &serde_json::Error) -> Self {
         Self::Unreadable { reason: place(error) }
     }
 }
@@ -127,7 +127,7 @@ pub(super) fn place(error: &serde_json::Error) -> String {
 }
 
 /// Sends a request and returns the body of the answer, as soon as its head says that it is a good one.
-pub(super) async fn send(
+pub(crate) async fn send(
     client: &Client,
     verb: Verb,
     request: http::Request<Vec<u8>>,
@@ -152,7 +152,7 @@ async fn answer(client: &Client, request: http::Request<Vec<u8>>) -> Result<Body
 }
 
 /// Reads all of a body.
-pub(super) async fn collect(body: Body, limit: usize) -> Result<Bytes, Failure> {
+pub(crate) async fn collect(body: Body, limit: usize) -> Result<Bytes, Failure> {
     match Limited::new(body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Failure::TooLarge { limit }),

@@ -16,15 +16,14 @@ use zeroize::Zeroizing;
 
 use super::backoff::Backoff;
 use super::metrics::Verb;
+use super::rate::Rate;
 use super::request::{self, Failure, place};
 use crate::object::ObjectRef;
 use crate::source::dir::{PrivateKey, SecretContent};
 
 mod body;
-mod rate;
 mod wire;
 
-use rate::Rate;
 use wire::{Text, Wire};
 
 /// A Secret holds at most 1 MiB; in base64, and once more where `kubectl apply` keeps it, that is less than this.

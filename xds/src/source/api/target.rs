@@ -7,7 +7,7 @@ use kube::api::{ListParams, WatchParams};
 use kube::core::Request;
 
 use super::request::Failure;
-use crate::object::{ObjectKind, ObjectRef};
+use crate::object::{ObjectKey, ObjectKind, ObjectRef};
 
 /// What one watcher follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,13 +113,22 @@ impl fmt::Display for Target {
     }
 }
 
-struct Coordinates {
-    group: &'static str,
-    version: &'static str,
-    plural: &'static str,
+/// Where a kind is found in the API.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Coordinates {
+    pub(crate) group: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) plural: &'static str,
 }
 
-fn coordinates(kind: ObjectKind) -> Coordinates {
+/// The path of an object.
+pub(crate) fn object_path(key: &ObjectKey) -> String {
+    let namespace = Some(&key.object.namespace).filter(|namespace| !namespace.is_empty());
+    format!("{}/{}", Target::new(key.kind, namespace).path(), key.object.name)
+}
+
+/// Where a kind is found in the API.
+pub(crate) fn coordinates(kind: ObjectKind) -> Coordinates {
     let (group, version, plural) = match kind {
         ObjectKind::ConfigMap => ("", "v1", "configmaps"),
         ObjectKind::EndpointSlice => ("discovery.k8s.io", "v1", "endpointslices"),

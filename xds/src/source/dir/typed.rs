@@ -64,7 +64,7 @@ fn load_kingress(input: Input<'_>, in_typed_list: bool) -> Result<Loaded, ParseE
     if !is_it && !is_implied {
         return Err(ParseError::new(None, "is not a networking.internal.knative.dev/v1alpha1 Ingress"));
     }
-    let mut value = KIngress { metadata: document.metadata, spec: document.spec };
+    let mut value = KIngress { metadata: document.metadata, spec: document.spec, ..KIngress::default() };
     let object = complete(ObjectKind::KIngress, &mut value.metadata)?;
     let key = ObjectKey { kind: ObjectKind::KIngress, object };
     Ok(Loaded { key, object: Object::KIngress(Box::new(value)), version: 0 })

@@ -6,6 +6,7 @@ use super::claim::{Claim, NewClaim, Owner};
 use crate::object::{ObjectKey, ObjectKind, ObjectRef};
 use crate::packed::{Reader, put_number};
 use crate::resource::{PackedRouteSet, Visibility, WildcardDepth};
+use crate::status::{Marks, Published};
 use crate::translate::host::{self, LOCAL_ENDS};
 use crate::translate::namespaces::NamespaceId;
 use crate::translate::users::IngressId;
@@ -33,6 +34,10 @@ pub(in crate::translate) struct RecordState {
     pub(in crate::translate) in_effect: bool,
     /// That it has faults for what it refers to.
     pub(in crate::translate) reported: bool,
+    /// What its metadata says about its end, and whether it is rejected as it is now.
+    pub(in crate::translate) marks: Marks,
+    /// What its status says.
+    pub(in crate::translate) published: Published,
 }
 
 /// A virtual host with its routes packed.
@@ -63,6 +68,14 @@ pub(super) fn pack(head: &Head<'_>, namespace: &str, claims: &[NewClaim]) -> Vec
         claim.pack(owner, &mut bytes);
     }
     bytes
+}
+
+impl RecordState {
+    /// Of an object that is not in effect, and of which nothing is known yet.
+    pub(super) fn new(is_kingress: bool) -> Self {
+        let (marks, published) = (Marks::default(), Published::default());
+        Self { is_kingress, in_effect: false, reported: false, marks, published }
+    }
 }
 
 impl<'a> Head<'a> {

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 /// Hands out turns.
 #[derive(Debug)]
-pub(super) struct Rate {
+pub(crate) struct Rate {
     per_second: f64,
     burst: f64,
     state: Mutex<State>,
@@ -22,7 +22,7 @@ struct State {
 }
 
 impl Rate {
-    pub(super) fn new(per_second: f64, burst: f64) -> Self {
+    pub(crate) fn new(per_second: f64, burst: f64) -> Self {
         let now = Instant::now();
         let (per_second, burst) = (per_second.max(0.1), burst.max(1.0));
         let state = State { tokens: burst, counted: now, not_before: now };
@@ -30,7 +30,7 @@ impl Rate {
     }
 
     /// Waits for a turn. A turn that is dropped while it waits is lost.
-    pub(super) async fn take(&self) {
+    pub(crate) async fn take(&self) {
         let at = self.reserve();
         sleep_until(at).await;
         loop {
@@ -43,7 +43,7 @@ impl Rate {
     }
 
     /// Nobody gets a turn before then.
-    pub(super) fn pause_until(&self, until: Instant) {
+    pub(crate) fn pause_until(&self, until: Instant) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.not_before = state.not_before.max(until);
     }

@@ -1,0 +1,211 @@
+//! Writes what differs, while this gateway may.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use super::condition::Verdict;
+use super::desk::{Desk, Finalizer, Probe, Task, Written};
+use super::lease::Leadership;
+use super::metrics::{self, What};
+use super::probe::Prober;
+use super::published::{Balancers, FINALIZER, Published};
+use super::queue::{InHand, Outcome};
+use super::wire::{self, Api};
+use crate::object::ObjectKey;
+use crate::source::api::request::Failure;
+use crate::source::api::{Rate, coordinates, object_path};
+
+/// Objects in hand at a time.
+const JOBS: usize = 16;
+
+/// An Update is applied within this, or the object comes again.
+const APPLIED_WITHIN: Duration = Duration::from_secs(2);
+
+/// How soon something that may not be written is tried again.
+const FORBIDDEN: Duration = Duration::from_secs(60);
+
+/// What all writes share.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) api: Api,
+    pub(super) desk: Desk,
+    pub(super) rate: Rate,
+    pub(super) prober: Prober,
+    pub(super) balancers: Arc<Balancers>,
+    pub(super) leadership: Leadership,
+    /// The version that was applied last here.
+    pub(super) applied: watch::Receiver<u64>,
+    /// Whether it has been said that something is forbidden.
+    pub(super) said: AtomicBool,
+}
+
+impl Writer {
+    /// Runs until dropped; writes while it may.
+    pub(super) async fn run(self: Arc<Self>) {
+        let mut leadership = self.leadership.clone();
+        loop {
+            leadership.gained().await;
+            tokio::select! {
+                () = leadership.lost() => {}
+                () = self.write_all() => {}
+            }
+        }
+    }
+
+    /// Dropped, it gives up what is under way; the objects come back.
+    async fn write_all(self: &Arc<Self>) {
+        let mut jobs = JoinSet::new();
+        loop {
+            tokio::select! {
+                in_hand = self.desk.queue.take(), if jobs.len() < JOBS => {
+                    jobs.spawn(Arc::clone(self).work(in_hand));
+                }
+                Some(_ended) = jobs.join_next() => {}
+            }
+        }
+    }
+
+    async fn work(self: Arc<Self>, mut in_hand: InHand) {
+        let described = self.desk.describe(vec![in_hand.id()]).await;
+        let outcome = match described.into_iter().next() {
+            // Nobody translates any more.
+            None => Outcome::Failed(None),
+            Some(None) => Outcome::Settled,
+            Some(Some(task)) => {
+                in_hand.tries(task.wanted.print);
+                self.write(&task).await
+            }
+        };
+        in_hand.end(outcome);
+    }
+
+    async fn write(&self, task: &Task) -> Outcome {
+        if let Some(finalizer) = task.wanted.finalizer
+            && let Err(failure) = self.write_finalizer(&task.key, finalizer).await
+        {
+            return self.failed(&task.key, "patch", "ingresses", &failure);
+        }
+        match &task.wanted.status {
+            None => Outcome::Written,
+            Some(Written::Ingress(addresses)) => {
+                let patch = wire::ingress_status(addresses);
+                self.write_status(&task.key, What::IngressStatus, &patch).await
+            }
+            Some(Written::KIngress { verdict, published, probe }) => {
+                self.write_kingress(task, verdict, *published, probe.as_ref()).await
+            }
+        }
+    }
+
+    /// `Ready` is said once the object is in effect here and at every other gateway; that it is waited for, meanwhile.
+    async fn write_kingress(
+        &self,
+        task: &Task,
+        verdict: &Verdict,
+        published: Published,
+        probe: Option<&Probe>,
+    ) -> Outcome {
+        let mut applied = self.applied.clone();
+        if timeout(APPLIED_WITHIN, applied.wait_for(|applied| *applied >= task.version)).await.is_err() {
+            return Outcome::Failed(None);
+        }
+        let confirmed = match probe {
+            Some(probe) => self.prober.confirm(probe).await,
+            None => Ok(true),
+        };
+        match confirmed {
+            Ok(true) => self.write_verdict(task, verdict, published).await,
+            Ok(false) => {
+                if Verdict::Waiting.print(&self.balancers) != published.print() {
+                    self.write_verdict(task, &Verdict::Waiting, published).await;
+                }
+                Outcome::Failed(None)
+            }
+            Err(failure) => self.failed(&task.key, "list", "endpointslices", &failure),
+        }
+    }
+
+    async fn write_verdict(&self, task: &Task, verdict: &Verdict, published: Published) -> Outcome {
+        let patch = wire::kingress_status(verdict, published, &self.balancers, Timestamp::now());
+        let outcome = self.write_status(&task.key, What::KIngressStatus, &patch).await;
+        tracing::debug!(object = %task.key, status = verdict.as_str(), ?outcome, "wrote status");
+        outcome
+    }
+
+    async fn write_status(&self, key: &ObjectKey, what: What, patch: &serde_json::Value) -> Outcome {
+        match self.patch(&format!("{}/status", object_path(key)), what, patch).await {
+            Ok(()) => Outcome::Written,
+            Err(failure) => self.failed(key, "patch", "ingresses/status", &failure),
+        }
+    }
+
+    /// The list of finalizers is replaced as a whole, so it is read first, and written only over what was read.
+    async fn write_finalizer(&self, key: &ObjectKey, change: Finalizer) -> Result<(), Failure> {
+        let path = object_path(key);
+        self.rate.take().await;
+        let Object { metadata } = self.api.metadata(&path).await?;
+        let mut finalizers = metadata.finalizers;
+        let before = finalizers.len();
+        match change {
+            Finalizer::Add if finalizers.iter().any(|name| name == FINALIZER) => {}
+            Finalizer::Add => finalizers.push(FINALIZER.to_owned()),
+            Finalizer::Remove => finalizers.retain(|name| name != FINALIZER),
+        }
+        if finalizers.len() == before {
+            return Ok(());
+        }
+        let change = json!({"metadata": {"finalizers": finalizers, "resourceVersion": metadata.resource_version}});
+        self.patch(&path, What::Finalizer, &change).await
+    }
+
+    /// Sends a patch, if it still may when it is its turn.
+    async fn patch(&self, path: &str, what: What, change: &serde_json::Value) -> Result<(), Failure> {
+        self.rate.take().await;
+        if !self.leadership.is_held() {
+            return Err(Failure::Unreachable { reason: "the lease is not held any more".to_owned() });
+        }
+        let result = self.api.patch(path, change).await;
+        metrics::wrote(what, result.as_ref().err().map_or("ok", Failure::reason));
+        result
+    }
+
+    fn failed(&self, key: &ObjectKey, verb: &str, resource: &str, failure: &Failure) -> Outcome {
+        tracing::debug!(object = %key, error = %failure, "status could not be written; it is tried again");
+        if failure.code() == Some(403) {
+            let group = if resource == "endpointslices" { "discovery.k8s.io" } else { coordinates(key.kind).group };
+            if !self.said.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    object = %key,
+                    "status may not be written: expected a rule with apiGroups: [\"{group}\"], resources: \
+                     [\"{resource}\"], verbs: [\"{verb}\"]"
+                );
+            }
+            return Outcome::Failed(Some(FORBIDDEN));
+        }
+        if let Some(wait) = failure.retry_after() {
+            self.rate.pause_until(Instant::now() + wait);
+        }
+        Outcome::Failed(failure.retry_after())
+    }
+}
+
+#[derive(Deserialize)]
+struct Object {
+    metadata: Metadata,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    resource_version: String,
+    #[serde(default)]
+    finalizers: Vec<String>,
+}
