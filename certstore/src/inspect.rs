@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use rustls::crypto::aws_lc_rs::sign;
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::sync::Arc;
@@ -71,7 +72,7 @@ pub(crate) fn check(secret: &SecretRef, data: &SecretData) -> Result<Checked, Se
     }
     let chain = read_chain(secret, &data.certificate_chain)?;
     let details = read_certificates(secret, &chain)?;
-    let key = read_key(secret, data.private_key.expose())?;
+    let key = read_key(secret, data.private_key.expose(), details.key)?;
     let certified = CertifiedKey::new(chain, key);
     match certified.keys_match() {
         Ok(()) => {}
@@ -103,15 +104,20 @@ fn read_certificates(secret: &SecretRef, chain: &[CertificateDer<'_>]) -> Result
     Details::parse(&chain[0]).map_err(|reason| unreadable(secret, 1, reason))
 }
 
-fn read_key(secret: &SecretRef, text: &[u8]) -> Result<Arc<dyn SigningKey>, SecretError> {
+/// `expected` is the kind that the leaf says.
+fn read_key(secret: &SecretRef, text: &[u8], expected: Option<KeyKind>) -> Result<Arc<dyn SigningKey>, SecretError> {
     let key: Option<PrivateKeyDer<'static>> = pem::private_key(text).map_err(|fault| SecretError::Pem {
         secret: secret.clone(),
         field: Field::PrivateKey,
         fault,
     })?;
     let key = Zeroizing::new(key.ok_or_else(|| SecretError::NoPrivateKey { secret: secret.clone() })?);
-    // The library's error says no more than that it failed.
-    rustls::crypto::aws_lc_rs::sign::any_supported_type(&key)
+    // The library tries RSA first, and to do that reads and checks all of a key on a curve.
+    let on_curve = matches!(expected, Some(KeyKind::EcdsaP256 | KeyKind::EcdsaP384));
+    let on_curve = on_curve.then(|| sign::any_ecdsa_type(&key).ok()).flatten();
+    // Its error says no more than that it failed.
+    on_curve
+        .map_or_else(|| sign::any_supported_type(&key), Ok)
         .map_err(|_| SecretError::UnsupportedKey { secret: secret.clone(), found: "the key in tls.key".to_owned() })
 }
 
