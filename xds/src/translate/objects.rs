@@ -314,6 +314,6 @@ mod tests {
 
     #[test]
     fn what_is_kept_for_every_object_is_small() {
-        assert_eq!((size_of::<Kept>(), size_of::<Place>()), (24, 7));
+        assert_eq!((size_of::<Kept>(), size_of::<Place>()), (48, 7));
     }
 }
