@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 use crate::cluster::Cluster;
 use crate::patience::{PATIENCE, eventually_within};
@@ -143,6 +144,8 @@ pub struct Gateway {
     child: Child,
     pid: Pid,
     log: Log,
+    /// The tasks that read its streams, as long as nobody has waited for its end.
+    readers: Vec<JoinHandle<()>>,
     addresses: BTreeMap<String, SocketAddr>,
     quiet: bool,
 }
@@ -188,9 +191,9 @@ impl Gateway {
         let mut child = command.kill_on_drop(true).spawn()?;
         let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).ok_or("the process has no id")?;
         let log = Log::default();
-        log.follow(child.stderr.take().ok_or("stderr is not piped")?);
-        log.follow(child.stdout.take().ok_or("stdout is not piped")?);
-        Ok(Self { child, pid, log, addresses: BTreeMap::new(), quiet: options.quiet })
+        let (stderr, stdout) = (child.stderr.take().ok_or("no stderr")?, child.stdout.take().ok_or("no stdout")?);
+        let readers = vec![log.follow(stderr), log.follow(stdout)];
+        Ok(Self { child, pid, log, readers, addresses: BTreeMap::new(), quiet: options.quiet })
     }
 
     /// Waits until it says where it listens, whether or not it is ready.
@@ -238,10 +241,14 @@ impl Gateway {
         Ok(kill_process(self.pid, Signal::TERM)?)
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and for all that it has printed.
     pub async fn ended(&mut self) -> Result<ExitStatus> {
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
-        Ok(status.map_err(|_| "the gateway did not end")??)
+        let status = status.map_err(|_| "the gateway did not end")??;
+        for reader in self.readers.drain(..) {
+            tokio::time::timeout(PATIENCE, reader).await.map_err(|_| "the gateway's streams did not end")??;
+        }
+        Ok(status)
     }
 
     /// What its admin listener answers in JSON.

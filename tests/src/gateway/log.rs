@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::task::JoinHandle;
 
 use crate::Result;
 
@@ -23,15 +24,15 @@ pub struct Log {
 pub struct Entry(Value);
 
 impl Log {
-    /// Reads a stream to its end, in the background.
-    pub(super) fn follow(&self, stream: impl AsyncRead + Unpin + Send + 'static) {
+    /// Reads a stream to its end, in the background. The task ends when all of it is here.
+    pub(super) fn follow(&self, stream: impl AsyncRead + Unpin + Send + 'static) -> JoinHandle<()> {
         let log = self.clone();
         tokio::spawn(async move {
             let mut lines = BufReader::new(stream).lines();
             while let Ok(Some(line)) = lines.next_line().await {
                 log.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
-        });
+        })
     }
 
     /// All lines, in the order in which they were read.

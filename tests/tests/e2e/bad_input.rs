@@ -197,10 +197,6 @@ async fn failed_start(manifests: &Path, options: &Options) -> Result<String> {
     let mut gateway = Gateway::spawn(&postern(), manifests, options)?;
     let status = gateway.ended().await?;
     assert!(!status.success(), "it started");
-    postern_tests::patience::eventually("it says why", async || {
-        postern_tests::ensure(!gateway.log().text().is_empty(), || "silence".to_owned())
-    })
-    .await?;
     Ok(gateway.log().text())
 }
 
