@@ -59,8 +59,14 @@ impl World {
         files.map(|entry| entry.expect("it can be read").path()).collect()
     }
 
+    /// Waits until there are so many files, none of them half written.
     async fn until_files(&self, count: usize) {
-        eventually(&format!("there are {count} files"), || self.files().len() == count).await;
+        let is_whole = |file: &PathBuf| file.extension().is_some_and(|extension| extension == "sealed");
+        let are_there = || {
+            let files = self.files();
+            files.len() == count && files.iter().all(is_whole)
+        };
+        eventually(&format!("there are {count} files"), are_there).await;
     }
 }
 
