@@ -22,8 +22,9 @@ const SERVICES: usize = 5_000;
 /// Enough to see whether something is left.
 const FEWER: usize = 1_000;
 
-/// What the translator may keep of a service, with the texts and routes that it shares with tables made of its Updates.
-const TRANSLATOR_LIMIT: usize = 415;
+/// What the translator may keep of a service, with the texts and routes that it shares with tables made of its Updates, and
+/// the 24 bytes of its status.
+const TRANSLATOR_LIMIT: usize = 435;
 
 /// What the directory source may keep of a service.
 const DIRECTORY_LIMIT: usize = 275;
