@@ -42,6 +42,11 @@ pub(super) fn fit(wanted: usize) -> Result<usize, TooFewDescriptors> {
     Ok(connections)
 }
 
+/// As [`fit`], without a word about it.
+pub(super) fn fit_silently(wanted: usize) -> Result<usize, TooFewDescriptors> {
+    connections_within(raise(), wanted)
+}
+
 fn is_scarce(connections: usize, wanted: usize) -> bool {
     connections < wanted.min(AMPLE)
 }

@@ -112,8 +112,10 @@ impl Tuning {
         }
         certs.set_budget(config.cert_cache.as_u64());
         dials.turn(config);
-        // It has been said at the start if there are too few of them.
-        if let Ok(connections) = descriptors::fit(config.max_connections) {
+        // It has been said already if there are too few of them, unless more are wanted now.
+        let is_same = before.max_connections == config.max_connections;
+        let fit = if is_same { descriptors::fit_silently } else { descriptors::fit };
+        if let Ok(connections) = fit(config.max_connections) {
             admission.set_limits(listeners::limits(config, connections));
         }
     }
