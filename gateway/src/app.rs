@@ -73,20 +73,28 @@ pub(crate) enum AppError {
     Tls(#[from] ConfigError),
 }
 
-/// Ends with SIGTERM or SIGINT (Ctrl-C).
-pub(crate) async fn termination() {
-    let wait = |kind| async move {
-        match signal(kind) {
+/// Ends with SIGTERM or SIGINT (Ctrl-C). Listens from the call on, so that one which comes before the first poll counts.
+pub(crate) fn termination() -> impl Future<Output = ()> {
+    let terminate = next(SignalKind::terminate());
+    let interrupt = next(SignalKind::interrupt());
+    async move {
+        tokio::select! {
+            () = terminate => {}
+            () = interrupt => {}
+        }
+    }
+}
+
+fn next(kind: SignalKind) -> impl Future<Output = ()> {
+    let signals = signal(kind);
+    async move {
+        match signals {
             Ok(mut signals) => drop(signals.recv().await),
             Err(error) => {
                 tracing::error!(%error, "cannot listen for signals; only SIGKILL will end this process");
                 std::future::pending::<()>().await;
             }
         }
-    };
-    tokio::select! {
-        () = wait(SignalKind::terminate()) => {}
-        () = wait(SignalKind::interrupt()) => {}
     }
 }
 

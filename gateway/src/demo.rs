@@ -143,6 +143,7 @@ async fn demonstrate(options: &Options) -> Result<u64, DemoError> {
     println!("writing manifests and certificates for {} services ...", options.services);
     let manifests = Arc::new(Manifests::write(folder.path(), options.services, ca, &backends)?);
     let mut gateway = GatewayProcess::start(&manifests.root, options.cert_cache).await?;
+    let over = over(options.duration);
     introduce(options, &manifests, &gateway);
 
     let tally = Arc::new(Tally::default());
@@ -154,7 +155,7 @@ async fn demonstrate(options: &Options) -> Result<u64, DemoError> {
     let outcome = tokio::select! {
         status = gateway.ended() => Err(DemoError::GatewayEnded(status)),
         () = live::show(&watched, &tally) => Ok(()),
-        () = over(options.duration) => Ok(()),
+        () = over => Ok(()),
         _ = &mut clients => Err(DemoError::TrafficEnded),
         _ = &mut renewals => Err(DemoError::TrafficEnded),
     };
@@ -167,17 +168,20 @@ async fn demonstrate(options: &Options) -> Result<u64, DemoError> {
     Ok(tally.failed())
 }
 
-/// Ends with Ctrl-C, SIGTERM or the time asked for.
-async fn over(duration: Option<Duration>) {
-    let timer = async {
-        match duration {
-            Some(duration) => tokio::time::sleep(duration).await,
-            None => std::future::pending().await,
+/// Ends after the time asked for, or with Ctrl-C or SIGTERM, which are listened for from the call on.
+fn over(duration: Option<Duration>) -> impl Future<Output = ()> {
+    let termination = crate::app::termination();
+    async move {
+        let timer = async {
+            match duration {
+                Some(duration) => tokio::time::sleep(duration).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = termination => {}
+            () = timer => {}
         }
-    };
-    tokio::select! {
-        () = crate::app::termination() => {}
-        () = timer => {}
     }
 }
 
