@@ -14,6 +14,7 @@ use std::{io, thread};
 
 use tokio::sync::mpsc;
 
+mod changes;
 mod claims;
 mod document;
 mod file;
@@ -42,7 +43,7 @@ pub use secret::{PrivateKey, SecretContent, SecretFiles, SecretReadError};
 pub use watch::WatchError;
 
 use self::metrics::Counters;
-use self::watch::{Pending, Watcher};
+use self::watch::{Stop, Watcher};
 use self::worker::Worker;
 use crate::fault::Faults;
 use crate::object::ObjectEvent;
@@ -104,42 +105,60 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// True if another path would do; otherwise something of the system is wrong.
+    pub fn is_about_path(&self) -> bool {
+        matches!(self, Self::Unreadable { .. } | Self::NotADirectory { .. })
+    }
+}
+
+/// Sees whether there is a directory at a path that can be read, without opening it as a source.
+///
+/// # Errors
+/// [`OpenError::Unreadable`] or [`OpenError::NotADirectory`].
+pub fn look(path: impl AsRef<Path>) -> Result<(), OpenError> {
+    find_root(path.as_ref()).map(drop)
+}
+
+fn find_root(path: &Path) -> Result<PathBuf, OpenError> {
+    // Without a trailing slash or `.`, so that paths in events compare equal.
+    let root: PathBuf = path.components().collect();
+    let unreadable = |source| OpenError::Unreadable { path: root.clone(), source };
+    if !std::fs::metadata(&root).map_err(unreadable)?.is_dir() {
+        return Err(OpenError::NotADirectory { path: root });
+    }
+    std::fs::read_dir(&root).map_err(unreadable)?;
+    Ok(root)
+}
+
 /// The objects in a directory of manifests, and their changes. Ends its thread when dropped.
 #[derive(Debug)]
 pub struct DirSource {
     batches: mpsc::Receiver<Vec<ObjectEvent>>,
-    pending: Arc<Pending>,
     secrets: SecretFiles,
     counters: Arc<Counters>,
+    _stop: Stop,
 }
 
 impl DirSource {
     /// Begins to read a directory and to follow it. What is wrong with files is told to `faults`.
     pub fn open(path: impl AsRef<Path>, options: Options, faults: Faults) -> Result<Self, OpenError> {
-        // Without a trailing slash or `.`, so that paths in events compare equal.
-        let root: PathBuf = path.as_ref().components().collect();
-        let unreadable = |source| OpenError::Unreadable { path: root.clone(), source };
-        if !std::fs::metadata(&root).map_err(unreadable)?.is_dir() {
-            return Err(OpenError::NotADirectory { path: root });
-        }
-        std::fs::read_dir(&root).map_err(unreadable)?;
-        let pending = Arc::new(Pending::default());
+        let root = find_root(path.as_ref())?;
         let watch = |source| OpenError::Watch { path: root.clone(), source };
-        let mut watcher = Watcher::new(Arc::clone(&pending)).map_err(watch)?;
+        let (mut watcher, stop) = Watcher::new().map_err(watch)?;
         watcher.watch(&root).map_err(watch)?;
         let (sender, batches) = mpsc::channel(BATCHES);
         let worker = Worker::new(root.as_path().into(), options, watcher, faults, sender);
         let secrets = SecretFiles::new(Arc::clone(&worker.index), options.max_file_bytes);
         let counters = Arc::clone(&worker.counters);
-        let waiting = Arc::clone(&pending);
         thread::Builder::new()
             .name("postern-dir".to_owned())
             .spawn(move || {
                 (options.on_thread_start)();
-                worker.run(&waiting);
+                worker.run();
             })
             .map_err(|source| OpenError::Thread { path: root.clone(), source })?;
-        Ok(Self { batches, pending, secrets, counters })
+        Ok(Self { batches, secrets, counters, _stop: stop })
     }
 
     /// What differs since the last call: first all there is, in batches that end with [`ObjectEvent::Synced`], then
@@ -160,11 +179,5 @@ impl DirSource {
     /// Access to the data of the Secrets.
     pub fn secrets(&self) -> SecretFiles {
         self.secrets.clone()
-    }
-}
-
-impl Drop for DirSource {
-    fn drop(&mut self) {
-        self.pending.stop();
     }
 }

@@ -52,6 +52,7 @@ impl Worker {
     fn scan_dir(&mut self, path: &Path) -> Result<Vec<PathBuf>, Stopped> {
         let shown: Arc<str> = path.to_string_lossy().into();
         let Some(dir) = self.enter(path, &shown)? else { return Ok(Vec::new()) };
+        self.watcher.take_in();
         let listing = match self.list(path) {
             Ok(listing) => listing,
             Err(error) => {

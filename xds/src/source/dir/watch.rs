@@ -1,42 +1,45 @@
-//! What the file system says has changed, coalesced.
+//! What the kernel says of folders: inotify(7), each folder watched by itself.
+//!
+//! Only what changes something is asked for: being told of reads as well, the source would be woken by its own.
 
-use std::collections::{BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::io::{self, PipeReader, PipeWriter};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use notify::event::{AccessKind, AccessMode, ModifyKind};
-use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use rustix::io::Errno;
 
-/// A burst of changes is over when nothing has happened for so long.
-const QUIET: Duration = Duration::from_millis(50);
+use super::changes::{Changes, Touch, Touched};
 
-/// A burst is not waited for longer than this.
-const LONGEST_BURST: Duration = Duration::from_millis(500);
+/// Events that come within this are read together: a file that is written anew makes five.
+const GATHER: Duration = Duration::from_millis(5);
 
-/// A file that is written to is not read before it is closed, but for no longer than this.
-const WRITER_PATIENCE: Duration = Duration::from_secs(5);
+/// Room for the events of one read; each takes up to 272 bytes, mostly 48.
+const BUFFER: usize = 8192;
 
-/// More touched paths than this are not told apart: everything is looked at instead.
-const MAX_TOUCHED: usize = 65_536;
+/// So many events are read before something else is done; more wait in the kernel.
+const MAX_EVENTS: usize = 65_536;
 
-/// What has been touched since it was last asked for.
-#[derive(Debug, Default)]
-pub(super) struct Pending {
-    state: Mutex<State>,
-    wake: Condvar,
-}
+/// How long nothing is done after an error that does not pass by itself.
+const PAUSE: Duration = Duration::from_secs(1);
 
-#[derive(Debug, Default)]
-struct State {
-    touched: BTreeSet<PathBuf>,
-    /// Files that are written to, since when.
-    writing: HashMap<PathBuf, Instant>,
-    rescan: bool,
-    /// First and last event of the burst.
-    burst: Option<(Instant, Instant)>,
-    stopped: bool,
-}
+/// Whoever changes what is in a folder, and what becomes of the folder itself.
+const CHANGES: WatchFlags = WatchFlags::ATTRIB
+    .union(WatchFlags::CREATE)
+    .union(WatchFlags::MODIFY)
+    .union(WatchFlags::CLOSE_WRITE)
+    .union(WatchFlags::DELETE)
+    .union(WatchFlags::DELETE_SELF)
+    .union(WatchFlags::MOVE)
+    .union(WatchFlags::MOVE_SELF)
+    .union(WatchFlags::ONLYDIR);
 
 /// Why waiting has ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,138 +52,158 @@ pub(super) enum Wake {
     Stopped,
 }
 
-/// What has been touched.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Touched {
-    /// Files and folders that may have changed.
-    pub(super) paths: BTreeSet<PathBuf>,
-    /// Events were lost: anything may have changed.
-    pub(super) rescan: bool,
+/// Ends the waiting for good when dropped.
+#[derive(Debug)]
+pub(super) struct Stop {
+    _writer: PipeWriter,
 }
 
-impl Pending {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Ends the waiting for good.
-    pub(super) fn stop(&self) {
-        self.lock().stopped = true;
-        self.wake.notify_all();
-    }
-
-    /// Takes an event in.
-    pub(super) fn note(&self, event: notify::Result<Event>, now: Instant) {
-        let mut state = self.lock();
-        match event {
-            Ok(event) if event.need_rescan() => state.rescan = true,
-            Ok(event) => {
-                if !state.take_in(event, now) {
-                    return;
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "lost track of file changes, looking at everything");
-                state.rescan = true;
-            }
-        }
-        let first = state.burst.map_or(now, |(first, _)| first);
-        state.burst = Some((first, now));
-        drop(state);
-        self.wake.notify_all();
-    }
-
-    /// Waits until a burst of changes is over.
-    pub(super) fn wait(&self, patience: Duration) -> Wake {
-        let deadline = Instant::now() + patience;
-        let mut state = self.lock();
-        loop {
-            let now = Instant::now();
-            if state.stopped {
-                return Wake::Stopped;
-            }
-            let until = match state.due() {
-                None if deadline <= now => return Wake::Elapsed,
-                Some(due) if due <= now => {
-                    if let Some(touched) = state.take_out(now) {
-                        return Wake::Changed(touched);
-                    }
-                    continue;
-                }
-                due => due.unwrap_or(deadline),
-            };
-            let wait = until.saturating_duration_since(now);
-            state = self.wake.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-}
-
-impl State {
-    /// When the burst is over, if there is one.
-    fn due(&self) -> Option<Instant> {
-        self.burst.map(|(first, last)| (first + LONGEST_BURST).min(last + QUIET))
-    }
-
-    /// Notes the paths of an event. False if it is of no interest.
-    fn take_in(&mut self, event: Event, now: Instant) -> bool {
-        let writing = match event.kind {
-            EventKind::Access(AccessKind::Close(AccessMode::Write)) => false,
-            EventKind::Access(_) => return false,
-            EventKind::Modify(ModifyKind::Data(_)) => true,
-            _ => false,
-        };
-        for path in event.paths {
-            if writing {
-                self.writing.entry(path.clone()).or_insert(now);
-            } else if !matches!(event.kind, EventKind::Modify(ModifyKind::Metadata(_))) {
-                self.writing.remove(&path);
-            }
-            self.touched.insert(path);
-        }
-        if self.touched.len() > MAX_TOUCHED {
-            self.touched.clear();
-            self.writing.clear();
-            self.rescan = true;
-        }
-        true
-    }
-
-    /// Ends a burst. Files that are still written to begin the next one; `None` if there is nothing else.
-    fn take_out(&mut self, now: Instant) -> Option<Touched> {
-        self.writing.retain(|_, since| now.saturating_duration_since(*since) < WRITER_PATIENCE);
-        let (later, paths) =
-            std::mem::take(&mut self.touched).into_iter().partition(|path| self.writing.contains_key(path));
-        self.touched = later;
-        self.burst = if self.touched.is_empty() { None } else { Some((now, now)) };
-        let touched = Touched { paths, rescan: std::mem::take(&mut self.rescan) };
-        (touched.rescan || !touched.paths.is_empty()).then_some(touched)
-    }
-}
-
-/// Watches folders, each by itself; what happens in them is noted in a [`Pending`].
+/// Watches folders and collects what happens in them.
+///
+/// While nobody waits, events pile up in the kernel, in a queue of bounded length (`fs.inotify.max_queued_events`); when
+/// it overflows, everything is looked at again.
 #[derive(Debug)]
 pub(super) struct Watcher {
-    inner: RecommendedWatcher,
+    inotify: OwnedFd,
+    /// Hangs up when it is time to stop.
+    stop: PipeReader,
+    /// Folders by the number of their watch.
+    folders: HashMap<i32, Arc<Path>>,
+    watches: HashMap<Arc<Path>, i32>,
+    changes: Changes,
 }
 
 impl Watcher {
     /// Begins to watch nothing.
-    pub(super) fn new(pending: Arc<Pending>) -> Result<Self, WatchError> {
-        let note = move |event| pending.note(event, Instant::now());
-        let inner = notify::recommended_watcher(note).map_err(WatchError::from)?;
-        Ok(Self { inner })
+    pub(super) fn new() -> Result<(Self, Stop), WatchError> {
+        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        let (stop, writer) = io::pipe().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::MFILE))?;
+        let (folders, watches, changes) = Default::default();
+        Ok((Self { inotify, stop, folders, watches, changes }, Stop { _writer: writer }))
     }
 
     /// Watches a folder (what is directly in it).
     pub(super) fn watch(&mut self, dir: &Path) -> Result<(), WatchError> {
-        self.inner.watch(dir, RecursiveMode::NonRecursive).map_err(WatchError::from)
+        let watch = inotify::add_watch(&self.inotify, dir, CHANGES)?;
+        let dir: Arc<Path> = dir.into();
+        self.folders.insert(watch, Arc::clone(&dir));
+        if let Some(before) = self.watches.insert(Arc::clone(&dir), watch).filter(|before| *before != watch) {
+            self.end(before, &dir);
+        }
+        Ok(())
     }
 
     /// Watches a folder no longer. It may be gone already.
     pub(super) fn unwatch(&mut self, dir: &Path) {
-        if let Err(error) = self.inner.unwatch(dir) {
-            tracing::debug!(path = %dir.display(), %error, "was not watched");
+        if let Some(watch) = self.watches.remove(dir) {
+            self.end(watch, dir);
         }
+    }
+
+    /// Ends the watch of a folder, unless the kernel has the same one for another path.
+    fn end(&mut self, watch: i32, dir: &Path) {
+        if self.folders.get(&watch).is_some_and(|known| **known == *dir) {
+            self.folders.remove(&watch);
+            if let Err(error) = inotify::remove_watch(&self.inotify, watch) {
+                tracing::debug!(path = %dir.display(), %error, "was not watched any more");
+            }
+        }
+    }
+
+    /// Waits until a burst of changes is over.
+    pub(super) fn wait(&mut self, patience: Duration) -> Wake {
+        let deadline = Instant::now() + patience;
+        loop {
+            let now = Instant::now();
+            let until = match self.changes.due() {
+                None if deadline <= now => return Wake::Elapsed,
+                Some(due) if due <= now => match self.changes.take(now) {
+                    Some(touched) => return Wake::Changed(touched),
+                    None => continue,
+                },
+                due => due.unwrap_or(deadline),
+            };
+            match self.poll(until.saturating_duration_since(now)) {
+                Ready::Stop => return Wake::Stopped,
+                Ready::Events if self.rest(GATHER) => self.take_in(),
+                Ready::Events | Ready::Nothing => {}
+            }
+        }
+    }
+
+    fn poll(&self, patience: Duration) -> Ready {
+        let mut polled = [PollFd::new(&self.stop, PollFlags::IN), PollFd::new(&self.inotify, PollFlags::IN)];
+        match poll(&mut polled, Timespec::try_from(patience).ok().as_ref()) {
+            Ok(_) if !polled[0].revents().is_empty() => Ready::Stop,
+            Ok(_) if !polled[1].revents().is_empty() => Ready::Events,
+            Ok(_) | Err(Errno::INTR) => Ready::Nothing,
+            Err(error) => {
+                tracing::error!(%error, "cannot wait for changes of files; they are seen late");
+                self.rest(PAUSE.min(patience));
+                Ready::Nothing
+            }
+        }
+    }
+
+    /// Lets time pass. False if it is time to stop.
+    fn rest(&self, time: Duration) -> bool {
+        let mut polled = [PollFd::new(&self.stop, PollFlags::IN)];
+        poll(&mut polled, Timespec::try_from(time).ok().as_ref()) != Ok(1)
+    }
+
+    /// Takes in what has happened so far. Called now and then by who is busy, so that little piles up.
+    pub(super) fn take_in(&mut self) {
+        let Self { inotify, folders, watches, changes, .. } = self;
+        let mut buffer = [MaybeUninit::uninit(); BUFFER];
+        let mut reader = inotify::Reader::new(&*inotify, &mut buffer);
+        let now = Instant::now();
+        for _ in 0..MAX_EVENTS {
+            let event = match reader.next() {
+                Ok(event) => event,
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "lost track of file changes, looking at everything");
+                    return changes.lose_track(now);
+                }
+            };
+            if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
+                changes.lose_track(now);
+                continue;
+            }
+            let Some(folder) = folders.get(&event.wd()) else { continue };
+            if event.events().contains(ReadFlags::IGNORED) {
+                // The folder is gone, and its watch with it.
+                if watches.get(folder) == Some(&event.wd()) {
+                    watches.remove(folder);
+                }
+                folders.remove(&event.wd());
+                continue;
+            }
+            let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
+            changes.note(
+                name.map_or_else(|| folder.to_path_buf(), |name| folder.join(name)),
+                touch(event.events()),
+                now,
+            );
+        }
+    }
+}
+
+/// What there is to read.
+enum Ready {
+    Events,
+    Stop,
+    Nothing,
+}
+
+fn touch(events: ReadFlags) -> Touch {
+    if events.contains(ReadFlags::MODIFY) {
+        Touch::Written
+    } else if events.contains(ReadFlags::ATTRIB) {
+        Touch::Attributes
+    } else {
+        Touch::Done
     }
 }
 
@@ -202,7 +225,7 @@ pub enum WatchError {
     TooManyInstances,
     /// Something else.
     #[error("watching for changes failed")]
-    Failed(#[source] notify::Error),
+    Failed(#[source] io::Error),
 }
 
 impl WatchError {
@@ -215,102 +238,122 @@ impl WatchError {
     }
 }
 
-impl From<notify::Error> for WatchError {
-    fn from(error: notify::Error) -> Self {
-        /// Too many open files: per process, and in the system.
-        const EMFILE: i32 = 24;
-        const ENFILE: i32 = 23;
-        match &error.kind {
-            notify::ErrorKind::MaxFilesWatch => Self::TooManyWatches,
-            notify::ErrorKind::Io(io) if matches!(io.raw_os_error(), Some(EMFILE | ENFILE)) => Self::TooManyInstances,
-            _ => Self::Failed(error),
+impl From<Errno> for WatchError {
+    fn from(error: Errno) -> Self {
+        match error {
+            Errno::NOSPC => Self::TooManyWatches,
+            Errno::MFILE | Errno::NFILE => Self::TooManyInstances,
+            other => Self::Failed(other.into()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use notify::event::{DataChange, Flag, RenameMode};
+    use std::collections::BTreeSet;
+    use std::fs;
 
     use super::*;
 
     /// Longer than any burst: nothing in these tests waits for it.
     const LONG: Duration = Duration::from_secs(60);
 
-    fn event(kind: EventKind, path: &str) -> Event {
-        Event::new(kind).add_path(path.into())
+    fn watching(dir: &Path) -> (Watcher, Stop) {
+        let (mut watcher, stop) = Watcher::new().unwrap();
+        watcher.watch(dir).unwrap();
+        (watcher, stop)
     }
 
-    const RENAMED: EventKind = EventKind::Modify(ModifyKind::Name(RenameMode::To));
-    const WRITTEN: EventKind = EventKind::Modify(ModifyKind::Data(DataChange::Any));
-    const CLOSED: EventKind = EventKind::Access(AccessKind::Close(AccessMode::Write));
-
-    fn changed(pending: &Pending) -> Touched {
-        match pending.wait(LONG) {
+    fn changed(watcher: &mut Watcher) -> Touched {
+        match watcher.wait(LONG) {
             Wake::Changed(touched) => touched,
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn events_of_a_burst_are_told_together_and_once() {
-        let (pending, now) = (Pending::default(), Instant::now());
-        for path in ["a", "b", "a", "a"] {
-            pending.note(Ok(event(RENAMED, path)), now);
+    fn a_change_is_told_with_its_path_and_being_read_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        fs::write(&a, "a").unwrap();
+        let (mut watcher, _stop) = watching(dir.path());
+        fs::read(&a).unwrap();
+        fs::read_dir(dir.path()).unwrap().for_each(drop);
+        assert_eq!(watcher.wait(GATHER), Wake::Elapsed);
+        fs::rename(&a, &b).unwrap();
+        assert_eq!(changed(&mut watcher).paths, BTreeSet::from([a, b]));
+    }
+
+    #[test]
+    fn a_folder_that_is_made_again_is_watched_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (below, file) = (dir.path().join("below"), dir.path().join("below/a"));
+        fs::create_dir(&below).unwrap();
+        let (mut watcher, _stop) = watching(&below);
+        for _ in 0..3 {
+            fs::remove_dir_all(&below).unwrap();
+            assert!(changed(&mut watcher).paths.contains(&below));
+            fs::create_dir(&below).unwrap();
+            watcher.watch(&below).unwrap();
+            fs::write(&file, "").unwrap();
+            assert_eq!(changed(&mut watcher).paths, BTreeSet::from([file.clone()]));
         }
-        assert_eq!(changed(&pending).paths, BTreeSet::from(["a".into(), "b".into()]));
-        assert_eq!(pending.wait(Duration::ZERO), Wake::Elapsed);
+        assert_eq!((watcher.folders.len(), watcher.watches.len()), (1, 1));
     }
 
     #[test]
-    fn being_read_is_no_change() {
-        let pending = Pending::default();
-        pending.note(Ok(event(EventKind::Access(AccessKind::Open(AccessMode::Any)), "a")), Instant::now());
-        assert_eq!(pending.wait(Duration::ZERO), Wake::Elapsed);
+    fn a_folder_that_is_watched_by_two_paths_loses_only_the_one_that_is_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let (real, link) = (dir.path().join("real"), dir.path().join("link"));
+        fs::create_dir(&real).unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let (mut watcher, _stop) = watching(&link);
+        watcher.watch(&real).unwrap();
+        watcher.unwatch(&link);
+        fs::write(real.join("a"), "").unwrap();
+        assert_eq!(changed(&mut watcher).paths, BTreeSet::from([real.join("a")]));
+        watcher.unwatch(&real);
+        fs::write(real.join("a"), "").unwrap();
+        assert_eq!(watcher.wait(GATHER), Wake::Elapsed);
     }
 
     #[test]
-    fn a_file_that_is_written_to_waits_for_its_end_and_holds_up_no_other() {
-        let (pending, now) = (Pending::default(), Instant::now());
-        pending.note(Ok(event(WRITTEN, "open")), now);
-        pending.note(Ok(event(RENAMED, "done")), now);
-        assert_eq!(changed(&pending).paths, BTreeSet::from(["done".into()]));
-        pending.note(Ok(event(CLOSED, "open")), Instant::now());
-        assert_eq!(changed(&pending).paths, BTreeSet::from(["open".into()]));
-    }
-
-    #[test]
-    fn a_writer_that_never_ends_is_not_waited_for_for_ever() {
-        let Some(long_ago) = Instant::now().checked_sub(WRITER_PATIENCE) else { return };
-        let pending = Pending::default();
-        pending.note(Ok(event(WRITTEN, "open")), long_ago);
-        assert_eq!(changed(&pending).paths, BTreeSet::from(["open".into()]));
-    }
-
-    #[test]
-    fn lost_events_and_too_many_paths_ask_for_a_rescan() {
-        let pending = Pending::default();
-        pending.note(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)), Instant::now());
-        assert!(changed(&pending).rescan);
-        for n in 0..=MAX_TOUCHED {
-            pending.note(Ok(event(RENAMED, &n.to_string())), Instant::now());
+    fn more_events_than_the_kernel_keeps_ask_for_a_rescan() {
+        let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+        let limit: usize = limit.trim().parse().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let [mut from, mut to] = ["a", "b"].map(|name| dir.path().join(name));
+        fs::write(&from, "").unwrap();
+        let (mut watcher, _stop) = watching(dir.path());
+        // Two events each.
+        for _ in 0..=limit / 2 {
+            fs::rename(&from, &to).unwrap();
+            std::mem::swap(&mut from, &mut to);
         }
-        let touched = changed(&pending);
-        assert!(touched.rescan && touched.paths.len() < MAX_TOUCHED);
+        assert!(changed(&mut watcher).rescan);
     }
 
     #[test]
     fn stopping_ends_the_waiting() {
-        let pending = Pending::default();
-        pending.stop();
-        assert_eq!(pending.wait(LONG), Wake::Stopped);
+        let dir = tempfile::tempdir().unwrap();
+        let (mut watcher, stop) = watching(dir.path());
+        let waiting = std::thread::spawn(move || watcher.wait(LONG));
+        drop(stop);
+        assert_eq!(waiting.join().unwrap(), Wake::Stopped);
+    }
+
+    #[test]
+    fn only_folders_are_watched() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (mut watcher, _stop) = Watcher::new().unwrap();
+        assert!(matches!(watcher.watch(file.path()), Err(WatchError::Failed(_))));
     }
 
     #[test]
     fn a_limit_of_the_kernel_is_named_with_what_raises_it() {
-        let watches = WatchError::from(notify::Error::new(notify::ErrorKind::MaxFilesWatch)).to_string();
+        let watches = WatchError::from(Errno::NOSPC).to_string();
         assert!(watches.contains("fs.inotify.max_user_watches"), "{watches}");
-        let instances = WatchError::from(notify::Error::io(std::io::Error::from_raw_os_error(24))).to_string();
+        let instances = WatchError::from(Errno::MFILE).to_string();
         assert!(instances.contains("fs.inotify.max_user_instances"), "{instances}");
     }
 }

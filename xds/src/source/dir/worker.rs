@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::Options;
+use super::changes::Touched;
 use super::claims::{Claims, Outcome};
 use super::file;
 use super::index::{FileId, Index};
@@ -16,7 +17,7 @@ use super::links::Link;
 use super::metrics::{self, Counters};
 use super::namespaces::Namespaces;
 use super::report::Reports;
-use super::watch::{Pending, Touched, Wake, Watcher};
+use super::watch::{Wake, Watcher};
 use crate::object::ObjectEvent;
 
 /// So many events are handed over at a time.
@@ -85,20 +86,20 @@ impl Worker {
     }
 
     /// Says what there is, and then what changes, until nobody listens.
-    pub(super) fn run(mut self, pending: &Pending) {
-        if self.follow(pending).is_err() {
+    pub(super) fn run(mut self) {
+        if self.follow().is_err() {
             tracing::debug!(root = %self.root.display(), "no longer following the directory");
         }
     }
 
-    fn follow(&mut self, pending: &Pending) -> Result<(), Stopped> {
+    fn follow(&mut self) -> Result<(), Stopped> {
         let root = Arc::clone(&self.root);
         self.scan_tree(&root)?;
         self.settle()?;
         self.say(ObjectEvent::Synced)?;
         self.flush()?;
         loop {
-            let touched = match pending.wait(if self.root_is_gone { RETRY_ROOT } else { RETRY }) {
+            let touched = match self.watcher.wait(if self.root_is_gone { RETRY_ROOT } else { RETRY }) {
                 Wake::Stopped => return Err(Stopped),
                 Wake::Changed(touched) => touched,
                 Wake::Elapsed => Touched { paths: std::mem::take(&mut self.retry), rescan: false },
@@ -174,11 +175,8 @@ impl Worker {
             }
             return;
         }
-        if path.is_symlink() {
-            targets.folders.insert(parent.to_owned());
-            return;
-        }
-        match std::fs::metadata(&path) {
+        match std::fs::symlink_metadata(&path) {
+            Ok(status) if status.is_symlink() => drop(targets.folders.insert(parent.to_owned())),
             Ok(status) if status.is_dir() => drop(targets.folders.insert(path)),
             Ok(_) if !file::is_manifest(name) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => targets.gone.push(path),
@@ -221,6 +219,7 @@ impl Worker {
         if self.events.is_empty() {
             return Ok(());
         }
+        self.watcher.take_in();
         self.sender.blocking_send(std::mem::take(&mut self.events)).map_err(|_| Stopped)
     }
 
@@ -260,8 +259,6 @@ enum Root {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
     use crate::object::{ObjectKey, ObjectKind, ObjectRef};
 
@@ -275,26 +272,23 @@ mod tests {
         for name in ["a", "b", "c"] {
             std::fs::write(dir.path().join(format!("{name}.yaml")), config_map(name)).unwrap();
         }
-        // What the watcher sees goes nowhere: all its events are lost.
-        let watcher = Watcher::new(Arc::default()).unwrap();
-        let (sender, mut batches) = mpsc::channel(1);
+        // Nobody asks the watcher what it has seen: all of that is lost.
+        let (watcher, _stop) = Watcher::new().unwrap();
+        let (sender, mut batches) = mpsc::channel(2);
         let root: Arc<Path> = dir.path().into();
-        let worker = Worker::new(root, Options::default(), watcher, crate::Faults::default(), sender);
-        let (pending, counters) = (Arc::new(Pending::default()), Arc::clone(&worker.counters));
-        let waiting = Arc::clone(&pending);
-        let thread = std::thread::spawn(move || worker.run(&waiting));
-        assert_eq!(batches.blocking_recv().unwrap().len(), 4);
+        let mut worker = Worker::new(root, Options::default(), watcher, crate::Faults::default(), sender);
+        worker.look_at(Touched { rescan: true, ..Touched::default() }).unwrap();
+        worker.flush().unwrap();
+        assert_eq!(batches.try_recv().unwrap().len(), 3);
 
         std::fs::remove_file(dir.path().join("a.yaml")).unwrap();
         std::fs::write(dir.path().join("b.yaml"), config_map("d")).unwrap();
-        let lost = notify::Event::new(notify::EventKind::Other).set_flag(notify::event::Flag::Rescan);
-        pending.note(Ok(lost), Instant::now());
+        worker.look_at(Touched { rescan: true, ..Touched::default() }).unwrap();
+        worker.flush().unwrap();
         let key = |name| ObjectKey { kind: ObjectKind::ConfigMap, object: ObjectRef::new("default", name) };
-        let events = batches.blocking_recv().unwrap();
+        let events = batches.try_recv().unwrap();
         let deleted = |name| events.contains(&ObjectEvent::Deleted(key(name)));
         assert!(events.len() == 3 && deleted("a") && deleted("b"), "{events:?}");
-        pending.stop();
-        thread.join().unwrap();
-        assert_eq!(counters.stats(&Index::default()).file_reads, 4);
+        assert_eq!(worker.counters.stats(&Index::default()).file_reads, 4);
     }
 }
