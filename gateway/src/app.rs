@@ -5,7 +5,7 @@ mod drain;
 mod follow;
 mod listeners;
 pub(crate) mod secrets;
-mod source;
+pub(crate) mod source;
 mod status;
 mod tuning;
 
@@ -218,7 +218,8 @@ fn cert_store(config: &Config, secrets: Arc<dyn SecretSource>) -> Result<Arc<Cer
     Ok(builder.build())
 }
 
-fn translate_options(config: &Config) -> translate::Options {
+/// How objects are translated.
+pub(crate) fn translate_options(config: &Config) -> translate::Options {
     translate::Options {
         kingress_class: config.kingress_class.as_str().into(),
         ingress_controller: config.ingress_controller.as_str().into(),

@@ -7,18 +7,31 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
+use xds::settings::Reader;
 use xds::source::dir::{self, DirSource};
-use xds::translate::{self, Translator};
+use xds::translate::Translator;
 use xds::{Faults, ObjectEvent, Update};
 
+use crate::app;
+use crate::cli::settings::{config_flag, flag, layers, refuse};
 use crate::cli::{EXIT_FAILED, EXIT_USAGE, output_argument};
-use report::Report;
+use crate::config::{Config, GATEWAY_SETTINGS, Layers, MapSchema, Setting};
+use report::{Report, Settings};
+
+/// The settings of a gateway that decide what manifests do.
+const SETTINGS: [&str; 5] =
+    ["own-namespace", "knative-namespace", "kingress-class", "ingress-controller", "shared-secret-namespaces"];
 
 /// The subcommand and its flags.
 pub(crate) fn command() -> Command {
+    let deciding = |setting: &&Setting| SETTINGS.contains(&setting.name);
     Command::new("check")
         .about("Says what a directory of manifests would do, and every fault in it")
-        .after_help("Exit codes: 0 without faults, 1 with faults, 64 when PATH cannot be read.")
+        .after_help(
+            "Settings are read as `postern gateway` reads them, from flags, the environment and the file.\n\n\
+             Exit codes: 0 without faults, 1 with faults, 64 when PATH cannot be read or a setting is wrong.",
+        )
+        .args_override_self(true)
         .arg(
             Arg::new("path")
                 .value_name("PATH")
@@ -26,12 +39,20 @@ pub(crate) fn command() -> Command {
                 .value_parser(value_parser!(PathBuf))
                 .help("The directory, as in --source dir:PATH"),
         )
+        .args(GATEWAY_SETTINGS.iter().filter(deciding).map(flag))
+        .arg(config_flag())
         .arg(output_argument())
 }
 
 /// Checks and prints.
 pub(crate) fn run(matches: &ArgMatches) -> ExitCode {
     let path: &PathBuf = matches.get_one("path").expect("clap requires it");
+    let source = ("source".to_owned(), vec![format!("dir:{}", path.display())]);
+    let resolved = layers(matches, [source]).and_then(|layers| Ok((Config::resolve(&layers)?, layers)));
+    let (config, layers) = match resolved {
+        Ok(resolved) => resolved,
+        Err(faults) => return refuse("check", &faults),
+    };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -39,11 +60,11 @@ pub(crate) fn run(matches: &ArgMatches) -> ExitCode {
             return ExitCode::from(EXIT_FAILED);
         }
     };
-    let report = match runtime.block_on(check(path)) {
+    let report = match runtime.block_on(check(path, &config, layers)) {
         Ok(report) => report,
         Err(error) => {
             eprintln!("error: {}", xds::causes(&error));
-            return ExitCode::from(EXIT_USAGE);
+            return ExitCode::from(if error.is_about_path() { EXIT_USAGE } else { EXIT_FAILED });
         }
     };
     if matches.get_one::<String>("output").is_some_and(|format| format == "json") {
@@ -54,20 +75,25 @@ pub(crate) fn run(matches: &ArgMatches) -> ExitCode {
     if report.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) }
 }
 
-async fn check(path: &Path) -> Result<Report, dir::OpenError> {
+async fn check(path: &Path, config: &Config, layers: Layers) -> Result<Report, dir::OpenError> {
     let faults = Faults::default();
     let mut source = DirSource::open(path, dir::Options::default(), faults.clone())?;
-    let options = translate::Options { report_unknown_class: true, ..translate::Options::default() };
-    let update = translate_all(&mut source, Translator::new(options, faults.clone())).await;
+    let schema = MapSchema::new(layers.clone());
+    let (mut reader, values) = Reader::new(app::source::config_maps(config), Box::new(schema), faults.clone());
+    let translator = Translator::new(app::translate_options(config), faults.clone());
+    let update = translate_all(&mut source, translator, &mut reader).await;
     let certificates = certificates::inspect(&update, &source.secrets());
-    Ok(Report::new(update, certificates, &faults))
+    let settings = Settings::new(layers, &values.borrow(), &reader);
+    Ok(Report::new(update, certificates, settings, &faults))
 }
 
-/// One Update with everything that the directory says.
-async fn translate_all(source: &mut DirSource, mut translator: Translator) -> Update {
+/// One Update with everything that the directory says; the reader is shown it too.
+async fn translate_all(source: &mut DirSource, mut translator: Translator, reader: &mut Reader) -> Update {
     loop {
         let mut synced = false;
-        for event in source.next().await {
+        let events = source.next().await;
+        reader.read(&events);
+        for event in events {
             synced |= event == ObjectEvent::Synced;
             translator.accept(event);
         }

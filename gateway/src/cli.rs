@@ -1,6 +1,7 @@
 //! The command line.
 
 mod gateway;
+pub(crate) mod settings;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

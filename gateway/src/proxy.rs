@@ -160,6 +160,7 @@ impl Postern {
         let speech = Speech::of(choice.cluster.protocol(), matched.action().force_http1, ctx.is_upgrade);
         let peer = self.peers.peer(choice.endpoint.address(), speech, stream_idle);
         ctx.choice = Some(choice);
+        ctx.tries += 1;
         Ok(peer)
     }
 

@@ -59,8 +59,22 @@ impl TestCa {
 
     /// A certificate for these names with this key.
     pub fn issue_with_key(&self, names: &[&str], key: &KeyPair) -> Result<Issued> {
-        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let mut params = CertificateParams::new(names)?;
+        self.sign(Self::params(names)?, key)
+    }
+
+    /// A certificate for these names that was valid in 2001, with a new key.
+    pub fn issue_expired(&self, names: &[&str]) -> Result<Issued> {
+        let mut params = Self::params(names)?;
+        params.not_before = rcgen::date_time_ymd(2001, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2001, 12, 31);
+        self.sign(params, &new_key()?)
+    }
+
+    fn params(names: &[&str]) -> Result<CertificateParams> {
+        Ok(CertificateParams::new(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())?)
+    }
+
+    fn sign(&self, mut params: CertificateParams, key: &KeyPair) -> Result<Issued> {
         let serial = self.next_serial.fetch_add(1, Ordering::Relaxed);
         params.serial_number = Some(SerialNumber::from(serial));
         params.use_authority_key_identifier_extension = true;

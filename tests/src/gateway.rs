@@ -53,6 +53,21 @@ impl Program {
         Ok(Self { path: std::env::current_exe()?, first: vec![first.into()] })
     }
 
+    /// The same, bound by the permissions of files even where this process, as root, is not. `None` if that cannot be had.
+    pub async fn without_privileges(&self) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            return Some(self.clone());
+        }
+        let setpriv = Self::new("setpriv").with(["--bounding-set=-all", "--inh-caps=-all"]);
+        let tried = setpriv.run(["true"]).await;
+        tried.is_ok_and(|tried| tried.status.success()).then(|| setpriv.with([&self.path]).with(&self.first))
+    }
+
+    fn with<S: Into<OsString>>(mut self, first: impl IntoIterator<Item = S>) -> Self {
+        self.first.extend(first.into_iter().map(Into::into));
+        self
+    }
+
     /// Runs to the end and returns what was printed.
     pub async fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Result<Output> {
         let mut command = Command::new(&self.path);

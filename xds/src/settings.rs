@@ -153,6 +153,12 @@ impl Reader {
         }
     }
 
+    /// Maps with the keys of theirs that are known and have no effect yet, separated by commas.
+    pub fn without_effect(&self) -> impl Iterator<Item = (&ObjectRef, &str)> {
+        let said = self.without_effect.iter().filter(|(_, keys)| !keys.is_empty());
+        said.filter_map(|(which, keys)| Some((self.names.name(*which)?, keys.as_str())))
+    }
+
     /// Returns whether the map is one of these.
     fn apply(&mut self, map: &ConfigMap) -> bool {
         let name = |text: &Option<String>| text.clone().unwrap_or_default();

@@ -82,7 +82,7 @@ pub(super) async fn open(
 }
 
 /// The `ConfigMap`s that are read.
-pub(super) fn config_maps(config: &Config) -> settings::Names {
+pub(crate) fn config_maps(config: &Config) -> settings::Names {
     settings::Names::new(&own_namespace(config), config.knative_namespace.as_deref())
 }
 

@@ -5,27 +5,35 @@ use std::fmt;
 
 use serde_json::{Value, json};
 use xds::resource::{Discovery, PathMatch, Route, Split, UpstreamProtocol, VirtualHost, Visibility};
+use xds::settings::{Reader, Values};
 use xds::{Fault, Faults, ObjectRef, Update};
 
 use super::certificates::Checked;
+use crate::config::{Effective, GATEWAY_SETTINGS, Layers, Origin};
 
 /// Everything that a directory of manifests says, in the order in which it is printed.
 pub(super) struct Report {
     hosts: BTreeMap<String, VirtualHost>,
     backends: BTreeMap<String, String>,
     certificates: BTreeMap<ObjectRef, Checked>,
+    settings: Settings,
     /// What is wrong, Secrets included.
     pub(super) faults: Vec<String>,
 }
 
 impl Report {
     /// Puts together what `update` and the certificates say.
-    pub(super) fn new(update: Update, certificates: BTreeMap<ObjectRef, Checked>, faults: &Faults) -> Self {
+    pub(super) fn new(
+        update: Update,
+        certificates: BTreeMap<ObjectRef, Checked>,
+        settings: Settings,
+        faults: &Faults,
+    ) -> Self {
         let mut all: Vec<String> = faults.all().iter().map(Fault::to_string).collect();
         for (secret, checked) in &certificates {
             all.extend(checked.faults(secret));
         }
-        Self { backends: backends(&update), hosts: hosts(update), certificates, faults: all }
+        Self { backends: backends(&update), hosts: hosts(update), certificates, settings, faults: all }
     }
 
     /// The same for programs.
@@ -33,6 +41,8 @@ impl Report {
         json!({
             "hosts": self.hosts.iter().map(|(name, host)| self.host_json(name, host)).collect::<Vec<_>>(),
             "certificates": self.certificates.iter().map(|(secret, checked)| checked.to_json(secret)).collect::<Vec<_>>(),
+            "settings": self.settings.to_json(),
+            "keysWithoutEffect": self.settings.idle_json(),
             "faults": self.faults,
         })
     }
@@ -80,6 +90,49 @@ impl Report {
     }
 }
 
+/// What the `ConfigMap`s among the manifests set.
+pub(super) struct Settings {
+    effective: Vec<Effective>,
+    /// Maps with the keys of theirs that are known and do nothing yet.
+    idle: Vec<(ObjectRef, String)>,
+}
+
+impl Settings {
+    /// What the values of the maps come to, on these layers.
+    pub(super) fn new(started: Layers, values: &Values, reader: &Reader) -> Self {
+        let layers = started.with_maps(GATEWAY_SETTINGS, values);
+        let effective = GATEWAY_SETTINGS.iter().map(|setting| layers.effective(setting));
+        let idle = reader.without_effect().map(|(map, keys)| (map.clone(), keys.to_owned()));
+        Self {
+            effective: effective.filter(|effective| effective.origin == Origin::ConfigMap).collect(),
+            idle: idle.collect(),
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let setting = |Effective { name, values, place, .. }: &Effective| json!({"name": name, "values": values, "configMap": place});
+        self.effective.iter().map(setting).collect()
+    }
+
+    fn idle_json(&self) -> Value {
+        let idle = |(map, keys): &(ObjectRef, String)| json!({"configMap": map.to_string(), "keys": keys.split(", ").collect::<Vec<_>>()});
+        self.idle.iter().map(idle).collect()
+    }
+}
+
+/// Nothing, where no map says anything.
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.effective.is_empty() || !self.idle.is_empty() {
+            writeln!(f, "\nSettings ({})", self.effective.len())?;
+        }
+        for Effective { name, values, place, .. } in &self.effective {
+            writeln!(f, "  {name}: {} ({})", values.join(", "), place.as_deref().unwrap_or_default())?;
+        }
+        self.idle.iter().try_for_each(|(map, keys)| writeln!(f, "  {map}: known, without effect yet: {keys}"))
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.print_hosts(f)?;
@@ -88,6 +141,7 @@ impl fmt::Display for Report {
             writeln!(f, "  {secret}: {}", checked.names.join(", "))?;
             writeln!(f, "    {}", checked.summary())?;
         }
+        write!(f, "{}", self.settings)?;
         if self.faults.is_empty() {
             return writeln!(f, "\nNo faults.");
         }

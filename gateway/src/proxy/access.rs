@@ -32,7 +32,7 @@ pub(super) fn log(session: &Session, ctx: &RequestContext, client: SocketAddr, s
         seconds = took.as_secs_f64(),
         endpoint = endpoint.map(tracing::field::display),
         cluster = ctx.matched.as_ref().map(Matched::cluster),
-        retries = ctx.repeats + ctx.attempts.rounds(),
+        retries = ctx.tries.saturating_sub(1),
         request_id = ctx.request_id.to_str().unwrap_or_default(),
         "request"
     );

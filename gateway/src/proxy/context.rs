@@ -21,6 +21,8 @@ pub struct RequestContext {
     pub(super) choice: Option<Choice>,
     /// The endpoints that failed.
     pub(super) attempts: Attempts,
+    /// How many endpoints it was on its way to, those that took no connection included; waiting for one is no try.
+    pub(super) tries: u32,
     /// How often it was sent again.
     pub(super) repeats: u32,
     /// How often a fresh connection broke under it.
@@ -45,6 +47,7 @@ impl Default for RequestContext {
             matched: None,
             choice: None,
             attempts: Attempts::default(),
+            tries: 0,
             repeats: 0,
             breaks: 0,
             body_bytes: 0,

@@ -47,6 +47,7 @@ pub struct Choice {
 pub struct Attempts {
     /// Endpoints that failed in this round.
     tried: SmallVec<[SocketAddr; 2]>,
+    /// How often it has waited for an endpoint.
     rounds: u32,
     deadline: Option<Instant>,
 }
@@ -73,11 +74,6 @@ impl Attempts {
     /// An endpoint failed before it could have seen the request.
     pub fn failed(&mut self, address: SocketAddr) {
         self.tried.push(address);
-    }
-
-    /// How often this request has waited for an endpoint.
-    pub fn rounds(&self) -> u32 {
-        self.rounds
     }
 
     fn next_round(&mut self) -> Duration {

@@ -84,7 +84,16 @@ impl Log {
 impl Entry {
     /// A field that is a text; whether the formatter nests fields or not.
     pub fn field(&self, name: &str) -> Option<&str> {
-        self.0.get("fields").and_then(|fields| fields.get(name)).or_else(|| self.0.get(name))?.as_str()
+        self.value(name)?.as_str()
+    }
+
+    /// A field that is a whole number.
+    pub fn number(&self, name: &str) -> Option<u64> {
+        self.value(name)?.as_u64()
+    }
+
+    fn value(&self, name: &str) -> Option<&Value> {
+        self.0.get("fields").and_then(|fields| fields.get(name)).or_else(|| self.0.get(name))
     }
 }
 

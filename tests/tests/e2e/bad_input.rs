@@ -1,11 +1,13 @@
 //! Bad input: each gets one clear message that names the object, and nothing that worked stops working.
 
+use std::fs::{Permissions, set_permissions};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use postern_tests::Result;
 use postern_tests::backend::Backend;
-use postern_tests::gateway::{Gateway, Options};
+use postern_tests::gateway::{Gateway, Options, Program};
 use postern_tests::manifests::{KIngress, PathRule, Rule, Service, Split, secret, secret_of, to_yaml};
 use serde_json::json;
 use tokio::net::TcpStream;
@@ -196,23 +198,73 @@ async fn a_secret_without_a_key_is_named() -> Result<()> {
 async fn failed_start(manifests: &Path, options: &Options) -> Result<String> {
     let mut gateway = Gateway::spawn(&postern(), manifests, options)?;
     let status = gateway.ended().await?;
-    assert!(!status.success(), "it started");
+    assert_eq!(status.code(), Some(1));
     Ok(gateway.log().text())
+}
+
+/// Asserts that gateway and check refuse a path with exit code 64 and in the same words, before a port is open.
+async fn assert_path_refused(program: &Program, path: &Path, says: &str) -> Result<()> {
+    let mut gateway = Gateway::spawn(program, path, &Options::default())?;
+    let status = gateway.ended().await?;
+    let said = gateway.log().text();
+    assert_eq!(said, format!("error: {} {says}", path.display()));
+    let checked = program.run(["check".as_ref(), path.as_os_str()]).await?;
+    assert_eq!(String::from_utf8_lossy(&checked.stderr).trim_end(), said);
+    assert_eq!((status.code(), checked.status.code()), (Some(64), Some(64)));
+    Ok(())
 }
 
 #[tokio::test]
 async fn a_path_that_is_not_there_is_named() -> Result<()> {
-    let said = failed_start(Path::new("/no/such/folder"), &Options::default()).await?;
-    assert!(said.contains("/no/such/folder"), "{said}");
-    Ok(())
+    let says = "cannot be read: expected a directory of manifests: No such file or directory (os error 2)";
+    assert_path_refused(&postern(), Path::new("/no/such/folder"), says).await
 }
 
 #[tokio::test]
 async fn a_path_that_is_no_folder_is_named() -> Result<()> {
     let scene = Scene::new()?;
-    let said = failed_start(&scene.manifests.path().join("class.yaml"), &Options::default()).await?;
-    assert!(said.contains("class.yaml") && said.contains("directory"), "{said}");
-    Ok(())
+    let says = "is not a directory: expected a directory of manifests";
+    assert_path_refused(&postern(), &scene.manifests.path().join("class.yaml"), says).await
+}
+
+/// The command, unless nothing keeps it from files that may not be read.
+async fn unprivileged() -> Option<Program> {
+    let program = postern().without_privileges().await;
+    if program.is_none() {
+        eprintln!("skipped: running as root without `setpriv`, for which no file is unreadable");
+    }
+    program
+}
+
+#[tokio::test]
+async fn a_path_that_may_not_be_read_is_named() -> Result<()> {
+    let Some(program) = unprivileged().await else { return Ok(()) };
+    let folder = Scene::new()?;
+    set_permissions(folder.manifests.path(), Permissions::from_mode(0o300))?;
+    let says = "cannot be read: expected a directory of manifests: Permission denied (os error 13)";
+    assert_path_refused(&program, folder.manifests.path(), says).await
+}
+
+#[tokio::test]
+async fn a_file_that_may_not_be_read_is_named_and_heals() -> Result<()> {
+    let Some(program) = unprivileged().await else { return Ok(()) };
+    let scene = Scene::new()?;
+    let backend = Backend::http1("good").await?;
+    scene.site("good.test", &backend)?;
+    scene.site("bad.test", &backend)?;
+    let closed = scene.manifests.path().join("kingress-bad.test.yaml");
+    set_permissions(&closed, Permissions::from_mode(0o000))?;
+    let says = ["kingress-bad.test.yaml", "cannot be read", "Permission denied"];
+    let gateway = Gateway::start(&program, scene.manifests.path(), &Options::default()).await?;
+    let world = World { scene, gateway };
+    world.until_logged(&says).await?;
+    assert_eq!((world.status("http://good.test/").await?, world.status("http://bad.test/").await?), (200, 404));
+    let checked = program.run(["check".as_ref(), world.scene.manifests.path().as_os_str()]).await?;
+    let text = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(text.lines().any(|line| says.iter().all(|said| line.contains(said))), "{text}");
+    assert_eq!(checked.status.code(), Some(1));
+    set_permissions(&closed, Permissions::from_mode(0o600))?;
+    world.until_status("http://bad.test/", 200).await
 }
 
 #[tokio::test]

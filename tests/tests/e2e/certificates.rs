@@ -5,16 +5,20 @@ use std::sync::Arc;
 use futures_util::future::try_join_all;
 use http_body_util::BodyExt;
 use postern_tests::backend::Backend;
-use postern_tests::client::Call;
 use postern_tests::client::websocket::WebSocket;
+use postern_tests::client::{Call, hello};
 use postern_tests::gateway::Options;
 use postern_tests::manifests::{secret, secret_of};
 use postern_tests::patience::eventually;
 use postern_tests::{Result, ensure};
 
-use crate::world::{NAMESPACE, Scene, World};
+use crate::world::{NAMESPACE, Scene, World, postern};
 
 const LOADS: &str = "postern_certstore_loads_total";
+const SOONEST_EXPIRY: &str = "postern_certstore_soonest_expiry_timestamp_seconds";
+
+/// The end of what expires at 2001-12-31T00:00:00Z, in Unix time.
+const END_OF_2001: f64 = 1_009_756_800.0;
 
 async fn world() -> Result<(World, Backend, u64)> {
     let scene = Scene::new()?;
@@ -154,4 +158,37 @@ async fn a_certificate_for_another_name_is_served_and_reported() -> Result<()> {
     world.until_logged(&["shop/shop.test", "cover"]).await?;
     assert!(strange.serial > 0);
     Ok(())
+}
+
+#[tokio::test]
+async fn an_expired_certificate_is_served_and_reported_loudly() -> Result<()> {
+    let (world, _backend, _) = world().await?;
+    let expired = world.scene.ca.issue_expired(&["shop.test"])?;
+    world.scene.write("secret-shop.test", &[secret(NAMESPACE, "shop.test", &expired)])?;
+    let greet = async || hello::greet(world.gateway.address("external-https")?, Some(b"shop.test")).await;
+    eventually("the expired certificate is served", async || {
+        let answer = greet().await?;
+        ensure(answer == hello::Answer::Certificate(expired.serial), || format!("{answer:?}"))
+    })
+    .await?;
+
+    world.until_logged(&["WARN", "shop/shop.test", "expired"]).await?;
+    eventually("the metrics tell of it", async || {
+        let metrics = world.gateway.metrics().await?;
+        let warned = metrics.sum_where("postern_certstore_warnings_total", "expired");
+        let (now, soonest) = (metrics.sum("postern_certstore_expired_entries"), metrics.sum(SOONEST_EXPIRY));
+        let is_told = warned >= 1.0 && (now - 1.0).abs() < f64::EPSILON && (soonest - END_OF_2001).abs() < 1.0;
+        ensure(is_told, || format!("{warned} warnings, {now} entries, the first at {soonest}"))
+    })
+    .await?;
+    let certificates = world.gateway.admin("/api/v1/certificates").await?;
+    assert_eq!(certificates[0]["notAfter"], "2001-12-31T00:00:00Z", "{certificates}");
+
+    let checked = postern().run(["check".as_ref(), world.scene.manifests.path().as_os_str()]).await?;
+    let text = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert_eq!(checked.status.code(), Some(1), "{text}");
+    assert!(text.contains("EXPIRED") && text.contains("secret shop/shop.test: the certificate expired"), "{text}");
+
+    let renewed = world.scene.certificate("shop.test", &["shop.test"])?;
+    world.until_serial("shop.test", renewed.serial).await
 }

@@ -66,6 +66,41 @@ async fn a_restarting_backend_is_waited_for() -> Result<()> {
     Ok(())
 }
 
+/// Waits for the line of the access log about a path, and returns what it says of retries.
+async fn retries(world: &World, path: &str) -> Result<u64> {
+    eventually(&format!("{path} is in the access log"), async || {
+        let entries = world.gateway.log().entries();
+        let entry = entries.iter().find(|entry| entry.field("path") == Some(path)).ok_or("no such line")?;
+        Ok(entry.number("retries").ok_or_else(|| format!("no retries in {entry:?}"))?)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_access_log_counts_tries_and_no_waiting() -> Result<()> {
+    let backend = Backend::http1("one").await?;
+    let world = world_of(service().unready_endpoint(backend.address())).await?;
+    let appears = async {
+        tokio::time::sleep(OUTAGE).await;
+        world.scene.write("service", &service().endpoint(backend.address()).objects())
+    };
+    let (waited, appeared) = tokio::join!(world.status("http://shop.test/waited"), appears);
+    appeared?;
+    assert_eq!((waited?, retries(&world, "/waited").await?), (200, 0));
+
+    let [dead, other] = [address::unused(), address::unused()];
+    let ports = service().endpoint(dead).endpoint(other).endpoint(backend.address());
+    world.scene.write("service", &ports.objects())?;
+    let mut most = 0;
+    for number in 0..30 {
+        let path = format!("/refused/{number}");
+        assert_eq!(world.status(&format!("http://shop.test{path}")).await?, 200);
+        most = most.max(retries(&world, &path).await?);
+    }
+    assert!((1..=2).contains(&most), "{most} retries where two of three endpoints refuse");
+    Ok(())
+}
+
 #[tokio::test]
 async fn nobody_there_is_503() -> Result<()> {
     let world = world_of(service().endpoint(address::unused())).await?;
