@@ -61,6 +61,20 @@ impl<P> TlsIndex<P> {
         entry.map(Bound::from)
     }
 
+    /// As [`lookup`](Self::lookup), with the pattern that covers the name.
+    pub fn resolve(&self, server_name: &str) -> Option<(SniPattern, Bound<'_, P>)> {
+        let exact = self.exact.get(server_name).map(|entry| (entry, false));
+        let (entry, is_wildcard) = exact.or_else(|| Some((self.wildcard.get(suffix(server_name)?)?, true)))?;
+        Some((SniPattern::from_key(&entry.name, is_wildcard), Bound::from(entry)))
+    }
+
+    /// All patterns with what they are bound to, in no order: a look at each entry, for those who can take their time.
+    pub fn iter(&self) -> impl Iterator<Item = (SniPattern, Bound<'_, P>)> {
+        let exact = self.exact.iter().map(|entry| (entry, false));
+        let all = exact.chain(self.wildcard.iter().map(|entry| (entry, true)));
+        all.map(|(entry, is_wildcard)| (SniPattern::from_key(&entry.name, is_wildcard), Bound::from(entry)))
+    }
+
     /// The binding of exactly this pattern.
     pub fn get(&self, pattern: &SniPattern) -> Option<Bound<'_, P>> {
         let map = if pattern.is_wildcard() { &self.wildcard } else { &self.exact };
@@ -158,6 +172,22 @@ mod tests {
         assert_eq!(replaced, Some(bind("old")));
         assert_eq!(bound(&before, "shop.test").as_deref(), Some("old"));
         assert_eq!(bound(&index, "shop.test").as_deref(), Some("new"));
+    }
+
+    #[test]
+    fn the_pattern_that_covers_a_name_is_told_and_all_patterns_are_listed() {
+        let mut index = TlsIndex::default();
+        index.insert(pattern("*.shop.test"), bind("all"));
+        index.insert(pattern("eu.shop.test"), bind("eu"));
+        let covering = |name: &str| {
+            index.resolve(name).map(|(pattern, bound)| (pattern.to_string(), bound.secret.name.to_string()))
+        };
+        assert_eq!(covering("eu.shop.test"), Some(("eu.shop.test".to_owned(), "eu".to_owned())));
+        assert_eq!(covering("us.shop.test"), Some(("*.shop.test".to_owned(), "all".to_owned())));
+        assert_eq!(covering("shop.test"), None);
+        let mut all: Vec<_> = index.iter().map(|(pattern, _)| pattern.to_string()).collect();
+        all.sort();
+        assert_eq!(all, ["*.shop.test", "eu.shop.test"]);
     }
 
     #[test]

@@ -97,7 +97,7 @@ pub use sealed::{SealedError, SealedTier};
 pub use secret::{PrivateKeyPem, SecretData, SecretRef};
 pub use sni::{SniError, SniPattern};
 pub use source::{SecretSource, SourceError};
-pub use store::{Builder, CertStore, EntryInfo, RefusalInfo, Stats};
+pub use store::{Builder, CertStore, EntryInfo, Page, RefusalInfo, SecretState, Stats};
 pub use warning::Warning;
 
 /// The most bytes of PEM, chain and key together, that are accepted of one Secret.

@@ -71,6 +71,11 @@ impl SniPattern {
         &self.name
     }
 
+    /// The pattern of such a key.
+    pub(crate) fn from_key(key: &Arc<str>, wildcard: bool) -> Self {
+        Self { name: Arc::clone(key), wildcard }
+    }
+
     /// As [`key`](Self::key), without a copy.
     pub(crate) fn into_key(self) -> Arc<str> {
         self.name

@@ -22,7 +22,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 pub use builder::Builder;
-pub use report::{EntryInfo, RefusalInfo, Stats};
+pub use report::{EntryInfo, Page, RefusalInfo, SecretState, Stats};
 
 use crate::certificate::Certificate;
 use crate::error::CertError;

@@ -2,7 +2,10 @@
 //! loopback. Both run on a thread of their own, so that they answer while traffic keeps every worker busy.
 
 mod api;
+mod cache;
+mod certificates;
 mod page;
+mod reply;
 mod server;
 
 use std::sync::Arc;
@@ -36,4 +39,26 @@ pub(crate) struct Admin {
     pub(crate) settings: Live<Vec<Effective>>,
     /// Told when an operator asks for a drain.
     pub(crate) drain: Arc<Notify>,
+    /// What else an operator may change.
+    pub(crate) operator: Arc<dyn Operator>,
+}
+
+/// What an operator may change while the process runs, beside settings.
+pub(crate) trait Operator: std::fmt::Debug + Send + Sync {
+    /// Sets the budget of the certificate cache until the setting changes or the process ends; with `None`, to what the
+    /// setting says. The size is one that the setting would take.
+    fn set_cert_cache(&self, size: Option<String>) -> BudgetChange;
+}
+
+/// A changed budget of the certificate cache.
+#[derive(Debug)]
+pub(crate) struct BudgetChange {
+    /// Bytes, before.
+    pub(crate) was: u64,
+    /// Bytes, now.
+    pub(crate) is: u64,
+    /// Whether an operator has set it.
+    pub(crate) is_by_operator: bool,
+    /// What the setting says, and where.
+    pub(crate) setting: Effective,
 }

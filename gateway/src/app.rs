@@ -4,6 +4,7 @@ mod descriptors;
 mod drain;
 mod follow;
 mod listeners;
+mod operator;
 pub(crate) mod secrets;
 pub(crate) mod source;
 mod status;
@@ -167,6 +168,7 @@ impl App {
             faults: faults.clone(),
             settings: tuning.shown(),
             drain: Arc::clone(&operator),
+            operator: Arc::clone(&tuning) as Arc<_>,
         };
         let (traffic, admin) = listeners::answer(bound, admin).map_err(AppError::Runtime)?;
 

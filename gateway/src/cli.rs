@@ -1,5 +1,6 @@
 //! The command line.
 
+mod certs;
 mod gateway;
 pub(crate) mod settings;
 
@@ -34,6 +35,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match matches.subcommand() {
         Some(("gateway", matches)) => gateway::run(matches),
         Some(("check", matches)) => crate::check::run(matches),
+        Some(("certs", matches)) => certs::run(matches),
         Some(("demo", matches)) => crate::demo::run(matches),
         _ => unreachable!("clap requires one of the subcommands above"),
     }
@@ -47,6 +49,7 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(gateway::command())
         .subcommand(crate::check::command())
+        .subcommand(certs::command())
         .subcommand(crate::demo::command())
 }
 

@@ -92,6 +92,10 @@ impl Backoffs {
         self.failed.len()
     }
 
+    pub(super) fn get(&self, secret: &SecretRef) -> Option<&Backoff> {
+        self.failed.get(secret)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (&SecretRef, &Backoff)> {
         self.failed.iter()
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use super::backoff::Backoff;
 use super::{CertStore, Shared};
 use crate::certificate::Certificate;
 use crate::details::Details;
@@ -75,8 +76,12 @@ pub struct EntryInfo {
     pub idle: Duration,
     /// Bytes it is weighed with.
     pub bytes: u64,
-    /// Why the last attempt to load a newer version failed, until one succeeds.
+    /// The server name that it was first asked for; empty if there was none.
+    pub asked_for: String,
+    /// Why the last attempt to load a newer version failed, until one succeeds: what is served is the last good one.
     pub last_error: Option<CertError>,
+    /// When that is tried again.
+    pub retry_in: Option<Duration>,
     /// It is from an encrypted copy, since the source was away.
     pub is_copy: bool,
     /// And the Secret had changed since it was copied.
@@ -95,6 +100,28 @@ pub struct RefusalInfo {
     pub failures: u32,
     /// How long it is left alone yet; zero when the next handshake tries it again.
     pub retry_in: Duration,
+}
+
+/// Some of the cached certificates.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Page {
+    /// How many there are in all.
+    pub total: usize,
+    /// Those that were asked for, in the order of their Secrets.
+    pub entries: Vec<EntryInfo>,
+}
+
+/// What the store knows of one Secret.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SecretState {
+    /// Its certificate, if it is cached.
+    pub entry: Option<EntryInfo>,
+    /// Why it could not be served when it was last tried, if so.
+    pub refusal: Option<RefusalInfo>,
+    /// A load of it is under way.
+    pub is_loading: bool,
 }
 
 impl CertStore {
@@ -129,26 +156,64 @@ impl CertStore {
 
     /// All cached certificates, in no order. Parses each leaf, which takes about 20 µs.
     pub fn entries(&self) -> Vec<EntryInfo> {
-        let certificates = self.shared.cache.entries();
-        certificates.iter().map(|certificate| self.shared.entry_info(certificate)).collect()
+        self.shared.entry_infos(&self.shared.cache.entries())
+    }
+
+    /// Up to `limit` of the cached certificates from the one at `offset` on. Only their leaves are parsed.
+    pub fn page(&self, offset: usize, limit: usize) -> Page {
+        let mut certificates = self.shared.cache.entries();
+        certificates.sort_unstable_by(|one, other| one.secret().cmp(other.secret()));
+        let first = offset.min(certificates.len());
+        let last = first.saturating_add(limit).min(certificates.len());
+        Page { total: certificates.len(), entries: self.shared.entry_infos(&certificates[first..last]) }
+    }
+
+    /// What is known of one Secret. Loads nothing.
+    pub fn secret(&self, secret: &SecretRef) -> SecretState {
+        let certificate = self.shared.cache.peek(secret);
+        let entry = certificate.and_then(|certificate| self.shared.entry_infos(&[certificate]).pop());
+        let now = Instant::now();
+        let desk = self.shared.desk();
+        let refusal = desk.refusals.get(secret).map(|backoff| refusal_info(secret, backoff, now));
+        SecretState { entry, refusal, is_loading: desk.flights.subscribe(secret).is_some() }
     }
 
     /// The Secrets that could not be served, in no order.
     pub fn refusals(&self) -> Vec<RefusalInfo> {
         let now = Instant::now();
         let desk = self.shared.desk();
-        let refusal = |(secret, backoff): (&SecretRef, &super::backoff::Backoff)| RefusalInfo {
-            secret: secret.clone(),
-            error: backoff.error.clone(),
-            failures: backoff.failures,
-            retry_in: backoff.until.saturating_duration_since(now),
-        };
-        desk.refusals.iter().map(refusal).collect()
+        desk.refusals.iter().map(|(secret, backoff)| refusal_info(secret, backoff, now)).collect()
+    }
+}
+
+fn refusal_info(secret: &SecretRef, backoff: &Backoff, now: Instant) -> RefusalInfo {
+    RefusalInfo {
+        secret: secret.clone(),
+        error: backoff.error.clone(),
+        failures: backoff.failures,
+        retry_in: backoff.until.saturating_duration_since(now),
     }
 }
 
 impl Shared {
-    fn entry_info(&self, certificate: &Arc<Certificate>) -> EntryInfo {
+    fn entry_infos(&self, certificates: &[Arc<Certificate>]) -> Vec<EntryInfo> {
+        let now = Instant::now();
+        let retries: Vec<_> = {
+            let desk = self.desk();
+            let until =
+                |certificate: &Arc<Certificate>| desk.retries.get(certificate.secret()).map(|retry| retry.until);
+            certificates.iter().map(until).collect()
+        };
+        let entries = certificates.iter().zip(retries);
+        entries
+            .map(|(certificate, until)| {
+                let retry_in = until.map(|until| until.saturating_duration_since(now));
+                EntryInfo { retry_in, ..self.entry_info(certificate) }
+            })
+            .collect()
+    }
+
+    fn entry_info(&self, certificate: &Certificate) -> EntryInfo {
         EntryInfo {
             secret: certificate.secret().clone(),
             version: certificate.version().map(ToOwned::to_owned),
@@ -156,7 +221,9 @@ impl Shared {
             loaded_at: certificate.loaded_at(),
             idle: Duration::from_millis(self.millis().saturating_sub(certificate.last_used())),
             bytes: certificate.bytes(),
+            asked_for: certificate.asked_for().to_owned(),
             last_error: certificate.last_error(),
+            retry_in: None,
             is_copy: certificate.copy().is_some(),
             is_stale: certificate.copy().is_some_and(|copy| copy.is_stale),
         }

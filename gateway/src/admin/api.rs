@@ -1,19 +1,16 @@
 //! What is answered on the metrics listener (read-only) and on the admin listener.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::SystemTime;
 
-use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST};
+use http::header::{HOST, ORIGIN};
 use http::request::Parts;
-use http::{HeaderValue, Method, Response, StatusCode};
-use http_body_util::Full;
+use http::uri::Authority;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use xds::settings::Effect;
 
-use super::{Admin, page};
-
-type Answer = Response<Full<Bytes>>;
+use super::reply::{Answer, answer, as_json, method_not_allowed, text};
+use super::{Admin, cache, certificates, page};
 
 /// Answers on the metrics listener: metrics and health, and nothing that changes anything.
 pub(super) fn observe(admin: &Admin, request: &Parts) -> Answer {
@@ -30,20 +27,29 @@ pub(super) fn observe(admin: &Admin, request: &Parts) -> Answer {
     }
 }
 
-/// Answers on the admin listener.
-pub(super) fn administer(admin: &Admin, local: Option<SocketAddr>, request: &Parts) -> Answer {
+/// Answers on the admin listener; `body` is what of a request's body is read.
+pub(super) fn administer(admin: &Admin, local: Option<SocketAddr>, request: &Parts, body: &str) -> Answer {
     if !is_addressed_as_loopback(request, local) {
         return text(StatusCode::MISDIRECTED_REQUEST, "this listener answers to localhost and its own address only\n");
     }
-    if request.uri.path() == "/drain" {
-        return drain(admin, request);
+    if request.method == Method::POST && !is_from_here(request, local) {
+        return text(StatusCode::FORBIDDEN, "a page from elsewhere may not change anything here\n");
+    }
+    match request.uri.path() {
+        "/drain" => return drain(admin, request),
+        "/api/v1/cache/budget" => return cache::set_budget(admin, request, body),
+        _ => {}
     }
     if !is_read(request) {
         return method_not_allowed("GET, HEAD");
     }
+    if let Some(host) = request.uri.path().strip_prefix("/api/v1/certificates/") {
+        return certificates::show(admin, host);
+    }
     match request.uri.path() {
         "/" => answer(StatusCode::OK, "text/html; charset=utf-8", page::render(admin)),
-        "/api/v1/certificates" => as_json(&admin.certs.entries().iter().map(certificate).collect()),
+        "/api/v1/cache" => as_json(&cache::stats(admin)),
+        "/api/v1/certificates" => certificates::list(admin, request.uri.query()),
         "/api/v1/faults" => as_json(&admin.faults.all().iter().map(fault).collect()),
         "/api/v1/settings" => as_json(&admin.settings.load().iter().map(setting).collect()),
         "/api/v1/status" => as_json(&status(admin)),
@@ -58,7 +64,17 @@ fn is_read(request: &Parts) -> bool {
 /// A page in a browser can reach loopback under a name of its own (DNS rebinding); such a name is refused.
 fn is_addressed_as_loopback(request: &Parts, local: Option<SocketAddr>) -> bool {
     let Some(host) = request.headers.get(HOST).and_then(|host| host.to_str().ok()) else { return false };
-    let Ok(authority) = host.parse::<http::uri::Authority>() else { return false };
+    host.parse().is_ok_and(|host| is_loopback(&host, local))
+}
+
+/// A browser says which page sends a POST, and lets any page do so; other clients say nothing.
+fn is_from_here(request: &Parts, local: Option<SocketAddr>) -> bool {
+    let Some(origin) = request.headers.get(ORIGIN) else { return true };
+    let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    authority.and_then(|(_, host)| host.parse().ok()).is_some_and(|host| is_loopback(&host, local))
+}
+
+fn is_loopback(authority: &Authority, local: Option<SocketAddr>) -> bool {
     let name = authority.host().trim_start_matches('[').trim_end_matches(']');
     name.eq_ignore_ascii_case("localhost")
         || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback() || local.is_some_and(|local| local.ip() == ip))
@@ -141,48 +157,4 @@ fn setting(setting: &crate::config::Effective) -> Value {
         "changes": changes,
         "atNextStart": setting.waiting,
     })
-}
-
-fn certificate(entry: &certstore::EntryInfo) -> Value {
-    json!({
-        "secret": entry.secret.to_string(),
-        "names": entry.details.names,
-        "issuer": entry.details.issuer,
-        "serial": entry.details.serial,
-        "fingerprintSha256": entry.details.fingerprint_hex(),
-        "notAfter": timestamp(entry.details.not_after),
-        "loadedAt": timestamp(entry.loaded_at),
-        "idleSeconds": entry.idle.as_secs(),
-        "bytes": entry.bytes,
-        "fromSealedCopy": entry.is_copy,
-        "stale": entry.is_stale,
-        "lastError": entry.last_error.as_ref().map(|error| xds::causes(error)),
-    })
-}
-
-/// RFC 3339; `None` for times that no calendar has.
-fn timestamp(time: SystemTime) -> Option<String> {
-    jiff::Timestamp::try_from(time).ok().map(|time| time.to_string())
-}
-
-fn as_json(value: &Value) -> Answer {
-    answer(StatusCode::OK, "application/json", format!("{value:#}\n"))
-}
-
-fn text(status: StatusCode, body: impl Into<String>) -> Answer {
-    answer(status, "text/plain; charset=utf-8", body.into())
-}
-
-fn method_not_allowed(allow: &'static str) -> Answer {
-    let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, format!("only {allow} is allowed here\n"));
-    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
-    answer
-}
-
-fn answer(status: StatusCode, content_type: &'static str, body: String) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(body)));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer
 }

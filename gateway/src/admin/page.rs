@@ -44,9 +44,9 @@ fn faults(page: &mut String, admin: &Admin) {
 }
 
 fn certificates(page: &mut String, admin: &Admin) {
-    let entries = admin.certs.entries();
-    let _ = write!(page, "<h2>Cached certificates ({})</h2><table>", entries.len());
-    for entry in entries.iter().take(MAX_ROWS) {
+    let certificates = admin.certs.page(0, MAX_ROWS);
+    let _ = write!(page, "<h2>Cached certificates ({})</h2><table>", certificates.total);
+    for entry in &certificates.entries {
         row(page, &[&entry.secret, &entry.details.names.join(", "), &entry.details.issuer, &entry.details.serial]);
     }
     page.push_str("</table>");
@@ -82,7 +82,7 @@ table{border-collapse:collapse}td{border-top:1px solid #ccc;padding:.2rem .8rem 
 overflow-wrap:anywhere}h2{margin-top:2rem}</style><h1>Postern</h1>";
 
 const FOOT: &str = "<p>As JSON: <a href=/api/v1/status>status</a>, <a href=/api/v1/faults>faults</a>, \
-<a href=/api/v1/certificates>certificates</a>, <a href=/api/v1/settings>settings</a>; \
+<a href=/api/v1/certificates>certificates</a>, <a href=/api/v1/cache>cache</a>, <a href=/api/v1/settings>settings</a>; \
 for Prometheus: <a href=/metrics>metrics</a>.</p></html>";
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! A small HTTP/1.1 server for the metrics and admin listeners.
 
 use std::convert::Infallible;
-use std::future::ready;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,6 +26,9 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a connection may last, keep-alive included.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The most that is read of a request's body.
+const MAX_BODY: usize = 1024;
 
 /// Wait after a failed accept; failures come in swarms (no file descriptor left).
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -100,7 +102,7 @@ async fn serve(admin: Arc<Admin>, name: ListenerName, listener: TcpListener) {
         let admin = Arc::clone(&admin);
         tokio::spawn(async move {
             let local = stream.local_addr().ok();
-            let service = service_fn(move |request| ready(Ok::<_, Infallible>(answer(&admin, name, local, request))));
+            let service = service_fn(move |request| answer(Arc::clone(&admin), name, local, request));
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIMEOUT)
@@ -113,15 +115,17 @@ async fn serve(admin: Arc<Admin>, name: ListenerName, listener: TcpListener) {
     }
 }
 
-fn answer(
-    admin: &Admin,
+async fn answer(
+    admin: Arc<Admin>,
     name: ListenerName,
     local: Option<SocketAddr>,
     request: Request<Incoming>,
-) -> Response<Full<Bytes>> {
-    let (parts, _body) = request.into_parts();
-    match name {
-        ListenerName::Admin => api::administer(admin, local, &parts),
-        _ => api::observe(admin, &parts),
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (parts, body) = request.into_parts();
+    if name != ListenerName::Admin {
+        return Ok(api::observe(&admin, &parts));
     }
+    // What is larger, or breaks off, is no body that anything here asks for.
+    let body = Limited::new(body, MAX_BODY).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    Ok(api::administer(&admin, local, &parts, std::str::from_utf8(&body).unwrap_or_default()))
 }

@@ -9,6 +9,8 @@ use xds::settings::{Effect, Values};
 
 use super::descriptors;
 use super::listeners::{self, Dials};
+use super::operator::{CERT_CACHE, Word, cert_cache};
+use crate::admin::{BudgetChange, Operator};
 use crate::config::{Config, Effective, GATEWAY_SETTINGS, Layers, Origin};
 use crate::listener::Admission;
 use crate::live::Live;
@@ -40,6 +42,22 @@ struct State {
     serving: bool,
     /// Settings of `ConfigMap`s that something else overrides, as far as it has been said.
     overridden: BTreeSet<&'static str>,
+    /// What the `ConfigMap`s say.
+    values: Values,
+    /// What an operator says of the certificate cache.
+    cert_cache: Word,
+}
+
+impl Operator for Tuning {
+    fn set_cert_cache(&self, size: Option<String>) -> BudgetChange {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let was = self.parts.certs.stats().budget;
+        let setting = self.started.clone().with_maps(GATEWAY_SETTINGS, &state.values).effective(cert_cache());
+        let is_by_operator = size.is_some();
+        state.cert_cache = Word::new(size, &setting);
+        self.bring_about(&mut state);
+        BudgetChange { was, is: self.parts.certs.stats().budget, is_by_operator, setting }
+    }
 }
 
 impl Tuning {
@@ -80,7 +98,16 @@ impl Tuning {
 
     fn apply(&self, values: &Values) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let layers = self.started.clone().with_maps(GATEWAY_SETTINGS, values);
+        state.values = values.clone();
+        self.bring_about(&mut state);
+    }
+
+    fn bring_about(&self, state: &mut State) {
+        let values = &state.values.clone();
+        let mut layers = self.started.clone().with_maps(GATEWAY_SETTINGS, values);
+        if let Some(size) = state.cert_cache.in_effect(&layers.effective(cert_cache())) {
+            layers = layers.with_operator(CERT_CACHE, size);
+        }
         let mut config = match Config::resolve(&layers) {
             Ok(config) => config,
             Err(faults) => {

@@ -18,6 +18,8 @@ pub struct Layers {
 /// Where a value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
+    /// An operator, while the process runs.
+    Operator,
     /// The command line.
     Flag,
     /// An environment variable.
@@ -33,6 +35,7 @@ pub enum Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Operator => "operator",
             Self::Flag => "flag",
             Self::Environment => "environment",
             Self::File => "file",
@@ -139,6 +142,13 @@ impl Layers {
         self
     }
 
+    /// Puts what an operator says above everything.
+    #[must_use]
+    pub fn with_operator(mut self, setting: &str, value: String) -> Self {
+        self.layers.insert(0, (Origin::Operator, BTreeMap::from([(setting.to_owned(), vec![value])])));
+        self
+    }
+
     /// The values in effect.
     pub fn effective(&self, setting: &Setting) -> Effective {
         let given = self.layers.iter().find_map(|(origin, values)| Some((*origin, values.get(setting.name)?.clone())));
@@ -163,6 +173,7 @@ impl Layers {
 /// How a setting is written in its origin.
 pub(super) fn place(setting: &Setting, origin: Origin) -> String {
     match origin {
+        Origin::Operator => format!("operator: {}", setting.name),
         Origin::Flag | Origin::Default => format!("--{}", setting.name),
         Origin::Environment => setting.variable(),
         Origin::File => format!("configuration file: {}", setting.name),

@@ -1,0 +1,130 @@
+//! `postern certs`: what a running gateway's certificate cache holds and does, asked of its admin listener.
+
+mod ask;
+mod print;
+
+use std::process::ExitCode;
+
+use clap::{Arg, ArgMatches, Command};
+use serde_json::Value;
+
+use super::{EXIT_FAILED, EXIT_USAGE, output_argument};
+use crate::config::parse_size;
+use ask::{Admin, AskError};
+
+/// Certificates that are asked for at a time.
+const PAGE: usize = 1000;
+
+/// The subcommand and its own.
+pub(super) fn command() -> Command {
+    Command::new("certs")
+        .about("Shows and tunes the certificate cache of a running gateway")
+        .after_help(
+            "Talks to the admin listener, which is on loopback only; from elsewhere, forward it: kubectl port-forward \
+             deployment/postern 9901\n\nExit codes: 0 done, 1 failed or not found, 64 wrong arguments.",
+        )
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .arg(
+            Arg::new("admin")
+                .long("admin")
+                .global(true)
+                .value_name("ADDR")
+                .env("POSTERN_ADMIN")
+                .default_value("127.0.0.1:9901")
+                .help("The gateway's admin listener, as HOST:PORT"),
+        )
+        .arg(output_argument().global(true))
+        .subcommand(Command::new("list").about("The certificates that are cached, by Secret"))
+        .subcommand(
+            Command::new("show")
+                .about("What a handshake for a server name is answered with, and why")
+                .arg(Arg::new("host").value_name("HOST").required(true).help("The server name, as a client sends it")),
+        )
+        .subcommand(Command::new("stats").about("What the cache holds, and what it did since the gateway began"))
+        .subcommand(
+            Command::new("budget")
+                .about("Changes how many bytes cached certificates may have, until the gateway ends or its setting changes")
+                .arg(
+                    Arg::new("size")
+                        .value_name("SIZE|reset")
+                        .required(true)
+                        .value_parser(size)
+                        .help("For example 32MiB; reset goes back to what the setting cert-cache says"),
+                ),
+        )
+}
+
+fn size(text: &str) -> Result<String, String> {
+    if text != "reset" {
+        parse_size(text)?;
+    }
+    Ok(text.to_owned())
+}
+
+/// Asks and prints.
+pub(super) fn run(matches: &ArgMatches) -> ExitCode {
+    let (name, matches) = matches.subcommand().expect("clap requires a subcommand");
+    let address: &String = matches.get_one("admin").expect("it has a default");
+    let admin = match Admin::new(address) {
+        Ok(admin) => admin,
+        Err(error) => return fail(&error, EXIT_USAGE),
+    };
+    let answer = match name {
+        "list" => all_certificates(&admin),
+        "show" => admin.get(&format!("/api/v1/certificates/{}", argument(matches, "host"))),
+        "stats" => admin.get("/api/v1/cache"),
+        "budget" => admin.post("/api/v1/cache/budget", argument(matches, "size")),
+        _ => unreachable!("clap knows no other"),
+    };
+    match answer {
+        Ok(answer) => {
+            print(matches, name, &answer);
+            ExitCode::SUCCESS
+        }
+        Err(AskError::NotFound(answer)) => {
+            print(matches, name, &answer);
+            ExitCode::from(EXIT_FAILED)
+        }
+        Err(error) => fail(&error, EXIT_FAILED),
+    }
+}
+
+fn argument<'a>(matches: &'a ArgMatches, name: &str) -> &'a str {
+    matches.get_one::<String>(name).expect("clap requires it")
+}
+
+/// All pages of the list. What comes and goes meanwhile may be missing, or be there twice.
+fn all_certificates(admin: &Admin) -> Result<Value, AskError> {
+    let mut all = Vec::new();
+    loop {
+        let page = admin.get(&format!("/api/v1/certificates?limit={PAGE}&offset={}", all.len()))?;
+        let Value::Array(mut page) = page else { return Err(AskError::NoGateway("the list is none".to_owned())) };
+        let is_last = page.len() < PAGE;
+        all.append(&mut page);
+        if is_last {
+            return Ok(Value::Array(all));
+        }
+    }
+}
+
+fn print(matches: &ArgMatches, name: &str, answer: &Value) {
+    if matches.get_one::<String>("output").is_some_and(|format| format == "json") {
+        println!("{answer:#}");
+        return;
+    }
+    print!(
+        "{}",
+        match name {
+            "list" => print::list(answer),
+            "show" => print::show(answer),
+            "budget" => print::budget(answer),
+            _ => print::stats(answer),
+        }
+    );
+}
+
+fn fail(error: &AskError, code: u8) -> ExitCode {
+    eprintln!("error: {}", xds::causes(error));
+    ExitCode::from(code)
+}

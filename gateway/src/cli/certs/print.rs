@@ -1,0 +1,272 @@
+//! What `postern certs` prints for people.
+
+use std::fmt::{self, Write};
+
+use bytesize::ByteSize;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+/// One line for each certificate, with what is wrong below it.
+pub(super) fn list(answer: &Value) -> String {
+    let certificates = answer.as_array().map_or(&[][..], Vec::as_slice);
+    let mut table = Table::new(&["SECRET", "SERVER NAMES", "EXPIRES", "USED", "SIZE", "SOURCE"]);
+    for certificate in certificates {
+        table.row([
+            text(&certificate["secret"]),
+            names(certificate),
+            expiry(certificate),
+            ago(&certificate["idleSeconds"]),
+            size(&certificate["bytes"]),
+            text(&certificate["source"]),
+        ]);
+        if let Some(error) = certificate["lastError"].as_str() {
+            table.note(format!("  last good; the newer one cannot be served: {}{}", clean(error), retry(certificate)));
+        }
+    }
+    format!("{table}{} certificates\n", certificates.len())
+}
+
+/// What a server name leads to.
+pub(super) fn show(answer: &Value) -> String {
+    let mut lines = Lines::default();
+    lines.add("server name", text(&answer["host"]));
+    lines.add("state", text(&answer["state"]));
+    if let Some(message) = answer["message"].as_str() {
+        lines.add("", clean(message));
+        return lines.0;
+    }
+    lines.add("bound by", format!("{} ({})", text(&answer["pattern"]), text(&answer["match"])));
+    lines.add("secret", text(&answer["secret"]));
+    lines.add("visibility", text(&answer["visibility"]));
+    let refusal = &answer["refusal"];
+    if refusal.is_object() {
+        let failures = refusal["failures"].as_u64().unwrap_or(0);
+        lines.add("refused", clean(refusal["reason"].as_str().unwrap_or_default()));
+        lines.add("", format!("{failures} times in a row{}", retry(refusal)));
+    }
+    let certificate = &answer["certificate"];
+    if certificate.is_object() {
+        details(&mut lines, certificate);
+    }
+    lines.0
+}
+
+fn details(lines: &mut Lines, certificate: &Value) {
+    lines.add("certificate for", strings(&certificate["names"]));
+    lines.add("server names", names(certificate));
+    lines.add("issuer", text(&certificate["issuer"]));
+    lines.add("serial", text(&certificate["serial"]));
+    lines.add("SHA-256", text(&certificate["fingerprintSha256"]));
+    lines.add("key", text(&certificate["key"]));
+    lines.add("expires", expiry(certificate));
+    lines.add("loaded at", text(&certificate["loadedAt"]));
+    lines.add("used", ago(&certificate["idleSeconds"]));
+    lines.add("size", size(&certificate["bytes"]));
+    lines.add("source", text(&certificate["source"]));
+    lines.add("version", text(&certificate["version"]));
+    if let Some(error) = certificate["lastError"].as_str() {
+        lines.add("last error", format!("{}{}", clean(error), retry(certificate)));
+    }
+}
+
+/// Sums.
+pub(super) fn stats(answer: &Value) -> String {
+    let mut lines = Lines::default();
+    let share = |of: &Value| match (of.as_f64(), answer["budgetBytes"].as_f64()) {
+        (Some(bytes), Some(budget)) if budget > 0.0 => {
+            format!("{} ({:.0} % of the budget)", size(of), 100.0 * bytes / budget)
+        }
+        _ => size(of),
+    };
+    lines.add("budget", size(&answer["budgetBytes"]));
+    lines.add("cached", format!("{} certificates, {}", text(&answer["entries"]), share(&answer["bytes"])));
+    lines.add("in memory", size(&answer["heldBytes"]));
+    let ratio = answer["hitRatio"].as_f64().map_or(String::new(), |ratio| format!(" ({:.2} % hits)", ratio * 100.0));
+    lines.add("hits, misses", format!("{}, {}{ratio}", text(&answer["hits"]), text(&answer["misses"])));
+    let loads = format!(
+        "{}, {} failed, {} under way",
+        text(&answer["loads"]),
+        text(&answer["failedLoads"]),
+        text(&answer["loadsInFlight"])
+    );
+    lines.add("loads", loads);
+    lines.add("waiting", format!("{} handshakes", text(&answer["waiting"])));
+    lines.add("evictions", text(&answer["evictions"]));
+    lines.add(
+        "renewals",
+        format!("{} swapped in, {} bad and not taken", text(&answer["swaps"]), text(&answer["keptLastGood"])),
+    );
+    lines.add("refused", format!("{} Secrets", text(&answer["refusedSecrets"])));
+    lines.add("first expiry", text(&answer["soonestExpiry"]));
+    if answer["sealed"].is_object() {
+        let sealed = &answer["sealed"];
+        lines.add(
+            "sealed copies",
+            format!(
+                "{}, {} on disk; served {} times",
+                text(&sealed["copies"]),
+                size(&sealed["bytes"]),
+                text(&sealed["served"])
+            ),
+        );
+    }
+    lines.0
+}
+
+/// What a change of the budget came to.
+pub(super) fn budget(answer: &Value) -> String {
+    format!("budget {}, was {}; {}\n", size(&answer["budgetBytes"]), size(&answer["wasBytes"]), text(&answer["lasts"]))
+}
+
+/// Facts with their headings.
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    fn add(&mut self, heading: &str, fact: String) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "{heading:<16}{fact}");
+    }
+}
+
+/// Columns as wide as their widest cell.
+struct Table {
+    rows: Vec<Row>,
+}
+
+enum Row {
+    Cells(Vec<String>),
+    Note(String),
+}
+
+impl Table {
+    fn new(heading: &[&str]) -> Self {
+        Self { rows: vec![Row::Cells(heading.iter().map(|&cell| cell.to_owned()).collect())] }
+    }
+
+    fn row(&mut self, cells: impl Into<Vec<String>>) {
+        self.rows.push(Row::Cells(cells.into()));
+    }
+
+    fn note(&mut self, text: String) {
+        self.rows.push(Row::Note(text));
+    }
+
+    fn width(&self, column: usize) -> usize {
+        let cells = self.rows.iter().filter_map(|row| match row {
+            Row::Cells(cells) => cells.get(column).map(|cell| cell.chars().count()),
+            Row::Note(_) => None,
+        });
+        cells.max().unwrap_or(0)
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let widths: Vec<_> = (0..).map_while(|column| Some(self.width(column)).filter(|width| *width > 0)).collect();
+        for row in &self.rows {
+            match row {
+                Row::Note(text) => writeln!(f, "{text}")?,
+                Row::Cells(cells) => {
+                    let (last, first) = cells.split_last().expect("a row has cells");
+                    for (cell, width) in first.iter().zip(&widths) {
+                        write!(f, "{cell:<width$}  ")?;
+                    }
+                    writeln!(f, "{last}")?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A value as text. What comes from certificates may hold anything; a terminal must not obey it.
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => clean(text),
+        Value::Null => "-".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn clean(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+}
+
+fn strings(value: &Value) -> String {
+    let all: Vec<_> = value.as_array().into_iter().flatten().map(text).collect();
+    if all.is_empty() { "-".to_owned() } else { all.join(", ") }
+}
+
+/// The server names that lead to a certificate: those of the answer, and how many more there are.
+fn names(certificate: &Value) -> String {
+    let listed = certificate["serverNames"].as_array().map_or(0, Vec::len) as u64;
+    let more = certificate["serverNameCount"].as_u64().unwrap_or(0).saturating_sub(listed);
+    let names = strings(&certificate["serverNames"]);
+    if more == 0 { names } else { format!("{names} and {more} more") }
+}
+
+fn size(value: &Value) -> String {
+    value.as_u64().map_or_else(|| "-".to_owned(), |bytes| ByteSize::b(bytes).display().iec().to_string())
+}
+
+/// `2026-11-21 (in 89 days)`.
+fn expiry(certificate: &Value) -> String {
+    let time = certificate["notAfter"].as_str().and_then(|time| time.parse::<Timestamp>().ok());
+    let Some(time) = time else { return "-".to_owned() };
+    let date = time.strftime("%Y-%m-%d");
+    let left = time.duration_since(Timestamp::now());
+    if left.is_negative() { format!("{date} (EXPIRED)") } else { format!("{date} (in {})", coarse(left)) }
+}
+
+fn ago(seconds: &Value) -> String {
+    seconds
+        .as_i64()
+        .map_or_else(|| "-".to_owned(), |seconds| format!("{} ago", coarse(SignedDuration::from_secs(seconds))))
+}
+
+fn retry(failed: &Value) -> String {
+    match failed["retryInSeconds"].as_f64() {
+        Some(seconds) if seconds >= 0.5 => format!(", tried again in {seconds:.0} s"),
+        Some(_) => ", tried again next".to_owned(),
+        None => String::new(),
+    }
+}
+
+fn coarse(time: SignedDuration) -> String {
+    match time.as_secs() {
+        seconds @ ..120 => format!("{seconds} s"),
+        seconds @ ..7200 => format!("{} min", seconds / 60),
+        seconds @ ..172_800 => format!("{} h", seconds / 3600),
+        seconds => format!("{} days", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_sent_nothing_to_obey() {
+        let certificate = json!([{"secret": "shop/web\u{1b}[31m", "names": ["a\u{7}b"], "lastError": "bad\r\nvery", "retryInSeconds": 3.2}]);
+        let printed = list(&certificate);
+        assert!(!printed.contains(['\u{1b}', '\u{7}', '\r']), "{printed:?}");
+        assert!(printed.contains("tried again in 3 s"), "{printed:?}");
+    }
+
+    #[test]
+    fn columns_stand_below_each_other() {
+        let mut table = Table::new(&["A", "B"]);
+        table.row(["long".to_owned(), "x".to_owned()]);
+        assert_eq!(table.to_string(), "A     B\nlong  x\n");
+    }
+
+    #[test]
+    fn times_are_coarse() {
+        for (seconds, expected) in [(5, "5 s"), (600, "10 min"), (10_000, "2 h"), (864_000, "10 days")] {
+            assert_eq!(coarse(SignedDuration::from_secs(seconds)), expected);
+        }
+    }
+}
