@@ -1,7 +1,7 @@
 //! A certificate entry: parsed, checked, ready to sign.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -14,6 +14,9 @@ use crate::intermediates;
 use crate::metrics::Held;
 use crate::secret::SecretRef;
 use crate::weight;
+
+/// How far uses are counted: as far as moka counts them.
+const MAX_USES: u8 = 15;
 
 /// A certificate that was loaded, with its key.
 ///
@@ -28,6 +31,8 @@ pub struct Certificate {
     loaded_at: SystemTime,
     /// Milliseconds on the store's clock.
     last_used: AtomicU64,
+    /// Up to [`MAX_USES`].
+    uses: AtomicU8,
     /// What stands in for the source, if it is from an encrypted copy.
     copy: Option<Copied>,
     /// A server name that it does not cover was reported.
@@ -69,6 +74,7 @@ impl Certificate {
             not_after: details.not_after,
             loaded_at: SystemTime::now(),
             last_used: AtomicU64::new(0),
+            uses: AtomicU8::new(0),
             copy: None,
             uncovered_reported: AtomicBool::new(false),
             last_error: Mutex::new(None),
@@ -144,6 +150,25 @@ impl Certificate {
 
     pub(crate) fn last_used(&self) -> u64 {
         self.last_used.load(Relaxed)
+    }
+
+    /// How often it was used, up to [`MAX_USES`].
+    pub(crate) fn uses(&self) -> u8 {
+        self.uses.load(Relaxed)
+    }
+
+    /// Counts one more use. Of two at the same time one may be lost; once it is used often, nothing is written.
+    pub(crate) fn count_use(&self) {
+        let uses = self.uses.load(Relaxed);
+        if uses < MAX_USES {
+            self.uses.store(uses + 1, Relaxed);
+        }
+    }
+
+    /// Takes the place of another one, with what is known of its use.
+    pub(crate) fn succeed(&self, old: &Self) {
+        self.touch(old.last_used());
+        self.uses.store(old.uses(), Relaxed);
     }
 
     /// Writes only when the stamp changes, so that a hot entry's cache line stays shared.

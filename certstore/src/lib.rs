@@ -51,6 +51,7 @@
 //! * A missing secret is asked for once until its backoff is over, and a change ends the backoff.
 //! * A change of a secret that is not cached costs no load.
 //! * No key is in any log, error or debug text, nor in plain text on disk.
+//! * What is advised for other budgets is what full caches do, to two points of the hit ratio.
 //! * With a [`SealedTier`], what was loaded once and evicted is still served while the source is away: and neither when
 //!   the source says no, nor after `secret_removed`.
 //! * A dropped store ends its loads and its tasks.
@@ -68,6 +69,7 @@
 //! * Verifying chains up to a root, OCSP, issuing certificates.
 //! * Kubernetes, HTTP, sockets.
 
+pub mod advice;
 mod certificate;
 mod details;
 mod error;
@@ -87,6 +89,7 @@ pub mod testing;
 mod warning;
 mod weight;
 
+pub use advice::{Advice, SizeAdvice};
 pub use certificate::Certificate;
 pub use details::{Details, KeyKind};
 pub use error::{CertError, Field, PemFault, SecretError};

@@ -11,6 +11,10 @@ use crate::error::{CertError, SecretError};
 use crate::source::SourceError;
 use crate::warning::Warning;
 
+/// Horizons of `postern_certstore_expiring`, in seconds from now; the first is the past.
+pub(crate) const HORIZONS: [(&str, i64); 4] =
+    [("expired", 0), ("1d", 86_400), ("7d", 7 * 86_400), ("30d", 30 * 86_400)];
+
 /// Describes all of the store's metrics. Call it once, after the recorder is installed.
 pub fn describe_metrics() {
     describe_gauge!("postern_certstore_entries", "Certificates in the cache.");
@@ -39,6 +43,12 @@ pub fn describe_metrics() {
     describe_counter!("postern_certstore_rejects_total", "Secrets and requests refused, by reason.");
     describe_counter!("postern_certstore_swaps_total", "Changes of cached Secrets, by outcome.");
     describe_counter!("postern_certstore_warnings_total", "Faults of certificates that are served, by reason.");
+    describe_gauge!(
+        "postern_certstore_expiring",
+        "Cached certificates that have expired (horizon=expired), or will within a day, 7 or 30 days (1d, 7d, 30d: each \
+         holds the ones before it, without those that have expired)."
+    );
+    crate::advice::describe();
     crate::sealed::describe_metrics();
 }
 
@@ -105,6 +115,8 @@ pub(crate) struct Metrics {
     pub(crate) waiting: Gauge,
     pub(crate) refused: Gauge,
     pub(crate) expired: Gauge,
+    /// By [`HORIZONS`].
+    pub(crate) expiring: [Gauge; HORIZONS.len()],
     pub(crate) soonest_expiry: Gauge,
     pub(crate) load_seconds: Histogram,
     held_bytes: Gauge,
@@ -129,6 +141,7 @@ impl Metrics {
             waiting: gauge!("postern_certstore_waiting"),
             refused: gauge!("postern_certstore_refused_secrets"),
             expired: gauge!("postern_certstore_expired_entries"),
+            expiring: HORIZONS.map(|(horizon, _)| gauge!("postern_certstore_expiring", "horizon" => horizon)),
             soonest_expiry: gauge!("postern_certstore_soonest_expiry_timestamp_seconds"),
             load_seconds: histogram!("postern_certstore_load_seconds"),
             held_bytes: gauge!("postern_certstore_held_bytes"),

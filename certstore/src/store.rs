@@ -24,6 +24,7 @@ use tokio::time::Instant;
 pub use builder::Builder;
 pub use report::{EntryInfo, Page, RefusalInfo, SecretState, Stats};
 
+use crate::advice::{Advice, Advisor};
 use crate::certificate::Certificate;
 use crate::error::CertError;
 use crate::metrics::Metrics;
@@ -31,6 +32,7 @@ use crate::secret::SecretRef;
 use crate::source::SecretSource;
 use builder::Limits;
 use cache::Cache;
+pub(crate) use cache::capacity;
 use desk::Desk;
 use recover::Fallback;
 use waiter::Joined;
@@ -56,6 +58,7 @@ struct Shared {
     load_permits: Semaphore,
     waiting: AtomicUsize,
     metrics: Arc<Metrics>,
+    advisor: Advisor,
     started: Instant,
     background: OnceLock<(Handle, AbortHandle)>,
 }
@@ -84,9 +87,15 @@ impl CertStore {
         if let Some(certificate) = self.shared.cache.get(secret) {
             return Ok(self.shared.hit(certificate));
         }
+        let began = Instant::now();
         let certificate = match self.shared.join(secret, server_name)? {
             Joined::Cached(certificate) => certificate,
-            Joined::Waiting(waiter) => waiter.outcome(secret).await?,
+            Joined::Waiting(waiter) => {
+                let certificate = waiter.outcome(secret).await?;
+                self.shared.advisor.missed(began.elapsed());
+                self.shared.advisor.refer(secret, certificate.bytes());
+                certificate
+            }
         };
         load::report_name(&certificate, server_name);
         Ok(certificate)
@@ -124,15 +133,23 @@ impl CertStore {
             flight.deliver(Err(CertError::Removed { secret: secret.clone() }));
         }
         self.shared.cache.remove(secret);
+        self.shared.advisor.removed(secret);
         self.shared.reload_dirty(&mut desk);
     }
 
     /// Changes the budget. The entries used last stay, as many as fit.
     ///
-    /// Takes a time in proportion to the number of entries (about 1 µs each), in which hits go on and misses wait.
+    /// Takes a time in proportion to the number of entries (a few µs each), in which hits go on and misses wait.
     pub fn set_budget(&self, bytes: u64) {
         let _desk = self.shared.desk();
-        self.shared.cache.set_budget(bytes);
+        self.shared.cache.set_budget(bytes, self.shared.millis());
+        self.shared.advisor.set_budget(bytes);
+    }
+
+    /// What other budgets would bring, from the use of the last hours.
+    pub fn advice(&self) -> Advice {
+        self.shared.advisor.fold(self.shared.metrics.hits.get());
+        self.shared.advisor.advice()
     }
 }
 
@@ -161,7 +178,9 @@ impl Shared {
     /// Notes that the certificate is used.
     fn hit(&self, certificate: Arc<Certificate>) -> Arc<Certificate> {
         certificate.touch(self.millis());
+        certificate.count_use();
         self.metrics.hits.increment();
+        self.advisor.refer(certificate.secret(), certificate.bytes());
         certificate
     }
 

@@ -13,6 +13,7 @@ use super::desk::Desk;
 use super::recover::Fallback;
 use super::{CertStore, Shared};
 use crate::MAX_SECRET_BYTES;
+use crate::advice::Advisor;
 use crate::metrics::Metrics;
 use crate::sealed::SealedTier;
 use crate::source::SecretSource;
@@ -139,6 +140,7 @@ impl Builder {
             load_permits: Semaphore::new(load_concurrency),
             waiting: AtomicUsize::new(0),
             metrics,
+            advisor: Advisor::new(budget, headroom),
             started: Instant::now(),
             background: OnceLock::new(),
         };

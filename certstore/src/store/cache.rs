@@ -19,6 +19,11 @@ type Entries = moka::sync::Cache<SecretRef, Arc<Certificate>, foldhash::fast::Ra
 /// The share of the budget that is kept free for loads in flight, where their worst case is more than that.
 const HEADROOM_SHARE: u64 = 8;
 
+/// moka counts uses up to 15; a quarter of that tells what is used often from what was used once.
+const MAX_RECALLS: u8 = 4;
+/// Milliseconds without use after which uses count half.
+const FADES_AFTER: u64 = 600_000;
+
 /// Certificates within a budget.
 ///
 /// Changes are made under the lock of the store's desk; lookups need no lock. moka's synchronous cache is used since
@@ -37,6 +42,19 @@ struct Generation {
     ledger: Arc<Ledger>,
     budget: u64,
     capacity: u64,
+}
+
+/// What certificates may weigh together, if loads in flight can take `headroom` at worst.
+pub(crate) fn capacity(budget: u64, headroom: u64) -> u64 {
+    // With a capacity of 0 moka takes nothing and says nothing; with 1 it takes everything and evicts it.
+    (budget - headroom.min(budget / HEADROOM_SHARE)).max(1)
+}
+
+/// How often moka is told that a certificate was used.
+fn recalls(certificate: &Certificate, now: u64) -> u8 {
+    let idle = now.saturating_sub(certificate.last_used()) / FADES_AFTER;
+    let uses = u32::from(certificate.uses()).checked_shr(u32::try_from(idle).unwrap_or(u32::MAX)).unwrap_or(0);
+    u8::try_from(uses.div_ceil(4)).unwrap_or(MAX_RECALLS)
 }
 
 impl Cache {
@@ -91,6 +109,11 @@ impl Cache {
         self.current.load().entries.iter().map(|(_, certificate)| certificate).collect()
     }
 
+    /// Counts what expires soon, and publishes it.
+    pub(super) fn count_expiring(&self) {
+        self.current.load().ledger.count_expiring();
+    }
+
     /// Counts what has expired by now, publishes it and returns it.
     pub(super) fn count_expired(&self) -> u64 {
         self.current.load().ledger.count_expired()
@@ -99,8 +122,8 @@ impl Cache {
     /// Replaces the cache by one of another size, which takes over the entries used last as far as they fit.
     ///
     /// What doesn't fit is dropped before the new one is filled, so that both together are never larger than the old
-    /// one was, or than the new one may be, by more than moka's own objects.
-    pub(super) fn set_budget(&self, budget: u64) {
+    /// one was, or than the new one may be, by more than moka's own objects. `now` is the time on the store's clock.
+    pub(super) fn set_budget(&self, budget: u64, now: u64) {
         let old = self.current.load_full();
         if old.budget == budget {
             return;
@@ -108,11 +131,12 @@ impl Cache {
         let next = Generation::new(budget, self.headroom, &self.metrics, self.sealed.clone());
         let kept = self.keep_hottest(&old, next.capacity);
         old.ledger.retire();
-        for certificate in kept {
-            next.insert(certificate);
-            // Within the budget, so nothing is evicted; it only keeps moka's log of writes short.
+        // All of them fit, so nothing is evicted. The last to come is the last to go.
+        for certificate in kept.iter().rev() {
+            next.insert(Arc::clone(certificate));
         }
         next.entries.run_pending_tasks();
+        next.recall(&kept, now);
         next.ledger.publish();
         self.metrics.budget.set(budget as f64);
         self.current.store(Arc::new(next));
@@ -141,8 +165,7 @@ impl Cache {
 
 impl Generation {
     fn new(budget: u64, headroom: u64, metrics: &Arc<Metrics>, sealed: Option<SealedTier>) -> Self {
-        // With a capacity of 0 moka takes nothing and says nothing; with 1 it takes everything and evicts it.
-        let capacity = (budget - headroom.min(budget / HEADROOM_SHARE)).max(1);
+        let capacity = capacity(budget, headroom);
         let ledger = Arc::new(Ledger::new(Arc::clone(metrics)));
         let left = Arc::clone(&ledger);
         let entries = moka::sync::Cache::builder()
@@ -157,6 +180,19 @@ impl Generation {
             })
             .build_with_hasher(foldhash::fast::RandomState::default());
         Self { entries, ledger, budget, capacity }
+    }
+
+    /// Tells moka how often each was used, as far as its sketch would remember: a scan that begins right after would
+    /// else push them out. `certificates` are in the order of last use, the latest first, and so they are afterwards.
+    fn recall(&self, certificates: &[Arc<Certificate>], now: u64) {
+        for round in (0..MAX_RECALLS).rev() {
+            for certificate in certificates.iter().rev() {
+                if round == 0 || recalls(certificate, now) > round {
+                    self.entries.get(certificate.secret());
+                }
+            }
+        }
+        self.entries.run_pending_tasks();
     }
 
     fn insert(&self, certificate: Arc<Certificate>) {

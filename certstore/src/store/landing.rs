@@ -85,6 +85,7 @@ impl Shared {
     }
 
     fn swap(&self, desk: &mut Desk, new: &Arc<Certificate>, old: &Certificate) {
+        new.succeed(old);
         self.keep(desk, new, old.last_used());
         self.metrics.swap(SwapOutcome::Swapped).increment();
         info!(secret = %new.secret(), version = new.version(), "swapped certificate");

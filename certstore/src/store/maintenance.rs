@@ -1,4 +1,4 @@
-//! What is done once a second: late evictions, retries that are due, refusals that are over, a look at expiry.
+//! What is done once a second: late evictions, retries that are due, refusals that are over, a look at expiry and advice.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -9,17 +9,24 @@ use tracing::warn;
 use super::Shared;
 
 const PERIOD: Duration = Duration::from_secs(1);
+/// Periods between two looks at what takes longer and changes slowly.
+const SLOW: u32 = 10;
 
 /// Ends when the store is dropped.
 pub(super) async fn run(store: Weak<Shared>) {
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut expired = 0;
-    loop {
+    for tick in 0_u32.. {
         ticks.tick().await;
         let Some(shared) = store.upgrade() else { return };
         shared.maintain();
         expired = shared.report_expired(expired);
+        if tick % SLOW == 0 {
+            shared.cache.count_expiring();
+            shared.advisor.fold(shared.metrics.hits.get());
+            shared.advisor.publish();
+        }
     }
 }
 

@@ -49,6 +49,7 @@ pub(super) fn administer(admin: &Admin, local: Option<SocketAddr>, request: &Par
     match request.uri.path() {
         "/" => answer(StatusCode::OK, "text/html; charset=utf-8", page::render(admin)),
         "/api/v1/cache" => as_json(&cache::stats(admin)),
+        "/api/v1/cache/advice" => as_json(&cache::advice(admin)),
         "/api/v1/certificates" => certificates::list(admin, request.uri.query()),
         "/api/v1/faults" => as_json(&admin.faults.all().iter().map(fault).collect()),
         "/api/v1/settings" => as_json(&admin.settings.load().iter().map(setting).collect()),

@@ -1,6 +1,8 @@
 //! `/api/v1/cache`: what the certificate cache does, and its budget.
 
-use certstore::Stats;
+use std::time::Duration;
+
+use certstore::{SizeAdvice, Stats};
 use http::Method;
 use http::request::Parts;
 use serde_json::{Value, json};
@@ -42,6 +44,32 @@ pub(super) fn stats(admin: &Admin) -> Value {
             "served": sealed.served,
             "servedStale": sealed.stale,
         })),
+    })
+}
+
+/// What other budgets would bring.
+pub(super) fn advice(admin: &Admin) -> Value {
+    let advice = admin.certs.advice();
+    let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
+    json!({
+        "budgetBytes": advice.budget,
+        "sizes": advice.sizes.iter().map(size).collect::<Vec<_>>(),
+        "references": advice.references,
+        "measuredHitRatio": advice.measured_hit_ratio,
+        "error": advice.error,
+        "missSeconds": {"mean": seconds(advice.miss_mean), "p99": seconds(advice.miss_p99)},
+        "sampledShare": advice.sampled,
+        "droppedReferences": advice.dropped,
+        "simulationBytes": advice.bytes,
+    })
+}
+
+fn size(size: &SizeAdvice) -> Value {
+    json!({
+        "share": size.share,
+        "budgetBytes": size.budget,
+        "hitRatio": size.hit_ratio,
+        "certificateSecondsP99": size.certificate_p99.as_secs_f64(),
     })
 }
 

@@ -91,7 +91,9 @@ fn names_of<'a>(admin: &Admin, secrets: impl Iterator<Item = &'a SecretRef>) -> 
             }
         }
     }
-    names.values_mut().for_each(|names| names.first.sort_unstable());
+    for names in names.values_mut() {
+        names.first.sort_unstable();
+    }
     names
 }
 

@@ -82,7 +82,7 @@ table{border-collapse:collapse}td{border-top:1px solid #ccc;padding:.2rem .8rem 
 overflow-wrap:anywhere}h2{margin-top:2rem}</style><h1>Postern</h1>";
 
 const FOOT: &str = "<p>As JSON: <a href=/api/v1/status>status</a>, <a href=/api/v1/faults>faults</a>, \
-<a href=/api/v1/certificates>certificates</a>, <a href=/api/v1/cache>cache</a>, <a href=/api/v1/settings>settings</a>; \
+<a href=/api/v1/certificates>certificates</a>, <a href=/api/v1/cache>cache</a>, <a href=/api/v1/cache/advice>advice</a>, <a href=/api/v1/settings>settings</a>; \
 for Prometheus: <a href=/metrics>metrics</a>.</p></html>";
 
 #[cfg(test)]

@@ -43,6 +43,14 @@ pub(super) fn command() -> Command {
         )
         .subcommand(Command::new("stats").about("What the cache holds, and what it did since the gateway began"))
         .subcommand(
+            Command::new("advise")
+                .about("What other budgets would bring, simulated from the use of the last hours")
+                .after_help(
+                    "For each budget: the share of certificates that would be found in the cache, and how long the slowest \
+                     hundredth of handshakes would wait for theirs at least.",
+                ),
+        )
+        .subcommand(
             Command::new("budget")
                 .about("Changes how many bytes cached certificates may have, until the gateway ends or its setting changes")
                 .arg(
@@ -74,6 +82,7 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
         "list" => all_certificates(&admin),
         "show" => admin.get(&format!("/api/v1/certificates/{}", argument(matches, "host"))),
         "stats" => admin.get("/api/v1/cache"),
+        "advise" => admin.get("/api/v1/cache/advice"),
         "budget" => admin.post("/api/v1/cache/budget", argument(matches, "size")),
         _ => unreachable!("clap knows no other"),
     };
@@ -118,6 +127,7 @@ fn print(matches: &ArgMatches, name: &str, answer: &Value) {
         match name {
             "list" => print::list(answer),
             "show" => print::show(answer),
+            "advise" => print::advice(answer),
             "budget" => print::budget(answer),
             _ => print::stats(answer),
         }

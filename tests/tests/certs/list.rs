@@ -100,7 +100,7 @@ async fn no_answer_has_any_key() -> Result<()> {
     let world = World::open(2).await?;
     world.handshake("s0.test").await?;
     world.handshake("s1.test").await?;
-    for arguments in [&["list"][..], &["show", "s0.test"], &["stats"], &["budget", "1MiB"]] {
+    for arguments in [&["list"][..], &["show", "s0.test"], &["stats"], &["advise"], &["budget", "1MiB"]] {
         for output in ["human", "json"] {
             let printed = world.certs(&[arguments, &["--output", output]].concat()).await?;
             assert_eq!(printed.code, Some(0), "{arguments:?}: {printed:?}");

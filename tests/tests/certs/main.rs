@@ -1,6 +1,8 @@
 //! `postern certs` and the part of the admin API behind it, against a real gateway.
 
 #[cfg(test)]
+mod advise;
+#[cfg(test)]
 mod budget;
 #[cfg(test)]
 mod list;

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use crate::certificate::Certificate;
 use crate::details::unix_seconds;
-use crate::metrics::Metrics;
+use crate::metrics::{HORIZONS, Metrics};
 
 /// Sums over the cached certificates.
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,6 +73,17 @@ impl Ledger {
         let expired = self.book().expiries.range(..now).map(|(_, count)| u64::from(*count)).sum();
         self.metrics.expired.set(expired as f64);
         expired
+    }
+
+    /// Counts what expires soon, and publishes it.
+    pub(super) fn count_expiring(&self) {
+        let now = unix_seconds(SystemTime::now());
+        let book = self.book();
+        for ((_, horizon), gauge) in HORIZONS.iter().zip(&self.metrics.expiring) {
+            let within = if *horizon == 0 { i64::MIN..now } else { now..now.saturating_add(*horizon) };
+            let count: u64 = book.expiries.range(within).map(|(_, count)| u64::from(*count)).sum();
+            gauge.set(count as f64);
+        }
     }
 
     pub(super) fn publish(&self) {

@@ -113,6 +113,56 @@ pub(super) fn stats(answer: &Value) -> String {
     lines.0
 }
 
+/// Fewer references tell little.
+const FEW_REFERENCES: f64 = 1000.0;
+
+/// What other budgets would bring.
+pub(super) fn advice(answer: &Value) -> String {
+    let references = answer["references"].as_f64().unwrap_or(0.0);
+    let sizes = answer["sizes"].as_array().map_or(&[][..], Vec::as_slice);
+    if sizes.is_empty() {
+        return "no certificate was asked for yet, so there is nothing to advise\n".to_owned();
+    }
+    let mut table = Table::new(&["BUDGET", "FOUND", "SLOWEST 1 % WAIT", ""]);
+    for size_of in sizes {
+        let is_now = size_of["budgetBytes"] == answer["budgetBytes"];
+        table.row([
+            size(&size_of["budgetBytes"]),
+            percent(&size_of["hitRatio"]),
+            seconds(&size_of["certificateSecondsP99"]),
+            if is_now { "now".to_owned() } else { String::new() },
+        ]);
+    }
+    let mut lines = Lines(table.to_string());
+    lines.add("measured now", format!("{} of {references:.0} references found", percent(&answer["measuredHitRatio"])));
+    if let Some(error) = answer["error"].as_f64() {
+        lines.add("error", format!("{:+.2} points at the present budget", error * 100.0));
+    }
+    let cost = &answer["missSeconds"];
+    lines.add(
+        "a miss costs",
+        format!("{} on average, 99 % of them {} at most", seconds(&cost["mean"]), seconds(&cost["p99"])),
+    );
+    if references < FEW_REFERENCES {
+        lines.add("", "few references yet: do not rely on this");
+    }
+    lines.0
+}
+
+fn percent(ratio: &Value) -> String {
+    ratio.as_f64().map_or_else(|| "-".to_owned(), |ratio| format!("{:.2} %", ratio * 100.0))
+}
+
+fn seconds(value: &Value) -> String {
+    match value.as_f64() {
+        None => "-".to_owned(),
+        Some(0.0) => "0".to_owned(),
+        Some(seconds) if seconds < 0.001 => format!("{:.0} µs", seconds * 1e6),
+        Some(seconds) if seconds < 1.0 => format!("{:.1} ms", seconds * 1e3),
+        Some(seconds) => format!("{seconds:.1} s"),
+    }
+}
+
 /// What a change of the budget came to.
 pub(super) fn budget(answer: &Value) -> String {
     format!("budget {}, was {}; {}\n", size(&answer["budgetBytes"]), size(&answer["wasBytes"]), text(&answer["lasts"]))
@@ -123,7 +173,7 @@ pub(super) fn budget(answer: &Value) -> String {
 struct Lines(String);
 
 impl Lines {
-    fn add(&mut self, heading: &str, fact: String) {
+    fn add(&mut self, heading: &str, fact: impl fmt::Display) {
         // Writing to a String cannot fail.
         let _ = writeln!(self.0, "{heading:<16}{fact}");
     }
