@@ -124,6 +124,8 @@ pub enum Finder {
     References,
     /// Reading the settings in it.
     Settings,
+    /// Writing status to it.
+    Status,
 }
 
 const FAULTS: &str = "postern_config_faults";

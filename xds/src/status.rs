@@ -16,6 +16,7 @@
 //! * `lastTransitionTime` moves only with its condition.
 
 mod condition;
+mod denials;
 mod desk;
 mod events;
 mod lease;

@@ -173,3 +173,24 @@ async fn a_lease_that_is_lost_and_comes_back() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn what_may_not_be_written_is_a_fault_that_names_the_rule_until_it_may() -> Result<()> {
+    let world = World::new().await?;
+    let forbidden = Fault::Status { code: 403, retry_after_seconds: None };
+    let rule = world.cluster.faults().add(Rule::on(Verb::Patch, Kind::KIngress, forbidden));
+    let gateway = world.gateway("one", &[]).await?;
+    let expected = r#"status may not be written: expected a rule with apiGroups: ["networking.internal.knative.dev"]"#;
+    eventually("the fault is shown", async || {
+        let faults = gateway.admin("/api/v1/faults").await?;
+        let is_said = |fault: &Value| fault["message"].as_str().is_some_and(|message| message.starts_with(expected));
+        ensure(faults.as_array().is_some_and(|all| all.iter().any(is_said)), || faults.to_string())
+    })
+    .await?;
+    world.cluster.faults().remove(rule);
+    // What is new is tried at once.
+    world.change()?;
+    world.ready("cart").await?;
+    assert_eq!(gateway.admin("/api/v1/faults").await?, json!([]));
+    Ok(())
+}

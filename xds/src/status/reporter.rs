@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use kube::Client;
@@ -10,6 +9,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::denials::Denials;
 use super::desk::{Desk, Hook};
 use super::events::Recorder;
 use super::lease::{Elector, LeaseOptions};
@@ -114,7 +114,7 @@ impl Reporter {
             balancers,
             leadership: leadership.clone(),
             applied,
-            said: AtomicBool::new(false),
+            denials: Denials::new(faults.clone()),
         };
         let own = ObjectRef::new(namespace.as_str(), options.public_service.as_str());
         let publisher = Publisher {

@@ -1,7 +1,6 @@
 //! Writes what differs, while this gateway may.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::condition::Verdict;
+use super::denials::{Denials, Resource};
 use super::desk::{Desk, Finalizer, Probe, Task, Written};
 use super::lease::Leadership;
 use super::metrics::{self, What};
@@ -19,7 +19,7 @@ use super::probe::Prober;
 use super::published::{Balancers, FINALIZER, Published};
 use super::queue::{InHand, Outcome};
 use super::wire::{self, Api};
-use crate::object::ObjectKey;
+use crate::object::{ObjectKey, ObjectKind};
 use crate::source::api::request::Failure;
 use crate::source::api::{Rate, coordinates, object_path};
 
@@ -43,8 +43,7 @@ pub(super) struct Writer {
     pub(super) leadership: Leadership,
     /// The version that was applied last here.
     pub(super) applied: watch::Receiver<u64>,
-    /// Whether it has been said that something is forbidden.
-    pub(super) said: AtomicBool,
+    pub(super) denials: Denials,
 }
 
 impl Writer {
@@ -57,6 +56,7 @@ impl Writer {
                 () = leadership.lost() => {}
                 () = self.write_all() => {}
             }
+            self.denials.end_all();
         }
     }
 
@@ -88,10 +88,12 @@ impl Writer {
     }
 
     async fn write(&self, task: &Task) -> Outcome {
-        if let Some(finalizer) = task.wanted.finalizer
-            && let Err(failure) = self.write_finalizer(&task.key, finalizer).await
-        {
-            return self.failed(&task.key, "patch", "ingresses", &failure);
+        if let Some(finalizer) = task.wanted.finalizer {
+            let resource = resource(task.key.kind, "ingresses");
+            match self.write_finalizer(&task.key, finalizer).await {
+                Ok(()) => self.denials.end(resource),
+                Err(failure) => return self.failed(&task.key, "patch", resource, &failure),
+            }
         }
         match &task.wanted.status {
             None => Outcome::Written,
@@ -118,7 +120,10 @@ impl Writer {
             return Outcome::Failed(None);
         }
         let confirmed = match probe {
-            Some(probe) => self.prober.confirm(probe).await,
+            Some(probe) => {
+                let confirmed = self.prober.confirm(probe).await;
+                confirmed.inspect(|_| self.denials.end(ENDPOINT_SLICES))
+            }
             None => Ok(true),
         };
         match confirmed {
@@ -129,7 +134,7 @@ impl Writer {
                 }
                 Outcome::Failed(None)
             }
-            Err(failure) => self.failed(&task.key, "list", "endpointslices", &failure),
+            Err(failure) => self.failed(&task.key, "list", ENDPOINT_SLICES, &failure),
         }
     }
 
@@ -141,9 +146,13 @@ impl Writer {
     }
 
     async fn write_status(&self, key: &ObjectKey, what: What, patch: &serde_json::Value) -> Outcome {
+        let resource = resource(key.kind, "ingresses/status");
         match self.patch(&format!("{}/status", object_path(key)), what, patch).await {
-            Ok(()) => Outcome::Written,
-            Err(failure) => self.failed(key, "patch", "ingresses/status", &failure),
+            Ok(()) => {
+                self.denials.end(resource);
+                Outcome::Written
+            }
+            Err(failure) => self.failed(key, "patch", resource, &failure),
         }
     }
 
@@ -177,17 +186,10 @@ impl Writer {
         result
     }
 
-    fn failed(&self, key: &ObjectKey, verb: &str, resource: &str, failure: &Failure) -> Outcome {
+    fn failed(&self, key: &ObjectKey, verb: &str, resource: Resource, failure: &Failure) -> Outcome {
         tracing::debug!(object = %key, error = %failure, "status could not be written; it is tried again");
         if failure.code() == Some(403) {
-            let group = if resource == "endpointslices" { "discovery.k8s.io" } else { coordinates(key.kind).group };
-            if !self.said.swap(true, Ordering::Relaxed) {
-                tracing::warn!(
-                    object = %key,
-                    "status may not be written: expected a rule with apiGroups: [\"{group}\"], resources: \
-                     [\"{resource}\"], verbs: [\"{verb}\"]"
-                );
-            }
+            self.denials.report(verb, resource);
             return Outcome::Failed(Some(FORBIDDEN));
         }
         if let Some(wait) = failure.retry_after() {
@@ -195,6 +197,13 @@ impl Writer {
         }
         Outcome::Failed(failure.retry_after())
     }
+}
+
+/// The gateways are found by these.
+const ENDPOINT_SLICES: Resource = Resource { group: "discovery.k8s.io", name: "endpointslices" };
+
+fn resource(kind: ObjectKind, name: &'static str) -> Resource {
+    Resource { group: coordinates(kind).group, name }
 }
 
 #[derive(Deserialize)]

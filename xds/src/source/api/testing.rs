@@ -119,6 +119,11 @@ impl ScriptedApi {
         self
     }
 
+    /// Nothing of this is scripted any more.
+    pub(super) fn clear(&self, verb: &str, resource: &str) {
+        self.state().replies.remove(&format!("{verb} {resource}"));
+    }
+
     /// The requests for a resource.
     pub(super) fn seen(&self, resource: &str) -> Vec<Seen> {
         let of = |seen: &&Seen| seen.uri.split('?').next().unwrap_or_default().contains(resource);

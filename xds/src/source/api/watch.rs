@@ -66,6 +66,10 @@ pub(super) struct Watcher {
     streamed: bool,
     page_size: u32,
     backoff: Backoff,
+    /// The position of the last complete list, and when it was complete.
+    listed: Option<(String, Instant)>,
+    /// Waits before lists that became necessary although a list had just been read.
+    relists: Backoff,
     /// How often a connection broke and brought nothing.
     stuck: u32,
     said: Said,
@@ -88,6 +92,8 @@ impl Watcher {
         let options = &shared.options;
         Self {
             backoff: Backoff::new(options.first_retry, options.longest_retry),
+            relists: Backoff::new(options.first_retry, options.longest_retry),
+            listed: None,
             streamed: options.streamed_lists,
             page_size: options.page_size,
             metrics: KindMetrics::new(target.kind),
@@ -114,6 +120,9 @@ impl Watcher {
             let was_good = self.position != position || begun.elapsed() >= LASTED;
             if self.position != position {
                 self.stuck = 0;
+            }
+            if self.has_watched() {
+                self.relists.reset();
             }
             let pause = match result {
                 Ok(()) if was_good => self.worked(),
@@ -175,9 +184,20 @@ impl Watcher {
             Some(_) => {}
             None => self.make_detour(failure),
         }
-        let pause = self.backoff.fail().max(failure.retry_after().unwrap_or_default());
+        let mut pause = self.backoff.fail().max(failure.retry_after().unwrap_or_default());
+        if self.position.is_none() {
+            pause = pause.max(self.relists.fail());
+        }
         tracing::debug!(target = %self.target, error = %failure, seconds = pause.as_secs_f64(), "watch broke off");
         pause
+    }
+
+    /// Whether the list that was read last could be followed: a server that lets each list expire at once would
+    /// otherwise be asked for all there is again and again.
+    fn has_watched(&self) -> bool {
+        self.listed.as_ref().is_some_and(|(position, at)| {
+            self.position.as_ref().is_some_and(|now| now != position) || at.elapsed() >= LASTED
+        })
     }
 
     /// A connection that breaks again and again at the same place, or a line there that cannot be read, is got round:
@@ -223,6 +243,7 @@ impl Watcher {
             self.shared.queue.push(key.clone(), ObjectEvent::Deleted(key), 0).await;
         }
         self.metrics.known(before, self.known.len());
+        self.listed = Some((position.clone(), Instant::now()));
         self.position = Some(position);
         self.backoff.reset();
         self.pass();

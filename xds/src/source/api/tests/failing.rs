@@ -25,6 +25,31 @@ async fn what_a_new_list_lacks_is_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_lets_every_list_expire_is_asked_for_them_less_and_less_often() {
+    let gone = || Reply::watch(&[line("ERROR", r#"{"kind":"Status","code":410,"reason":"Expired"}"#)]);
+    for expired in [gone, || Reply::refuse(410)] {
+        let api = ScriptedApi::default();
+        api.script("list", "services", (0..300).map(|_| Reply::whole(list(&[service("a", 1)], "7", None))));
+        api.script("watch", "services", (0..100).map(|_| expired()));
+        let world = World::new(&api);
+        let begun = Instant::now();
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        let lists = api.seen("services").iter().filter(|seen| !seen.uri.contains("watch=true")).count();
+        assert!((20..60).contains(&lists), "{lists} lists in {:?}", begun.elapsed());
+        // One that could be followed for a while and expired is asked for again soon.
+        api.clear("watch", "services");
+        tokio::time::sleep(Duration::from_secs(400)).await;
+        api.script("watch", "services", [expired()]);
+        let seen = api.seen("services").len();
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        let after: Vec<_> = api.seen("services").split_off(seen);
+        let relist = after.iter().position(|seen| !seen.uri.contains("watch=true")).expect("it is listed again");
+        assert!(after[relist].at - after[relist - 1].at <= Duration::from_secs(1), "{after:?}");
+        drop(world);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_position_that_the_server_has_not_reached_is_given_up() {
     let api = ScriptedApi::default();
     api.script(
