@@ -25,7 +25,6 @@ mod host;
 mod ingress;
 mod kingress;
 mod merge;
-mod namespaces;
 mod objects;
 mod pending;
 mod pool;

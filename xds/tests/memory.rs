@@ -27,7 +27,7 @@ const FEWER: usize = 1_000;
 const TRANSLATOR_LIMIT: usize = 435;
 
 /// What the directory source may keep of a service.
-const DIRECTORY_LIMIT: usize = 275;
+const DIRECTORY_LIMIT: usize = 235;
 
 fn feed(translator: &mut Translator, services: std::ops::Range<usize>, version: u16) {
     for n in services {

@@ -188,9 +188,10 @@ async fn what_may_not_be_written_is_a_fault_that_names_the_rule_until_it_may() -
     })
     .await?;
     world.cluster.faults().remove(rule);
-    // What is new is tried at once.
-    world.change()?;
-    world.ready("cart").await?;
+    // What is new is tried at once, what was denied in a minute.
+    let more = KnativeService::new("shop", "more").endpoint(postern_tests::address::unused());
+    world.cluster.apply_many(more.objects(world.cluster.ca())?)?;
+    world.ready("more").await?;
     assert_eq!(gateway.admin("/api/v1/faults").await?, json!([]));
     Ok(())
 }

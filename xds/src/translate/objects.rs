@@ -6,13 +6,12 @@ use hashbrown::{HashMap, HashTable};
 use std::sync::Arc;
 
 use super::host;
-use super::namespaces::Namespaces;
 use super::users::IngressId;
 use crate::fault::Fault;
 use crate::object::{ObjectKind, ObjectRef};
 use crate::resource::PackedRouteSet;
 use crate::status::{Marks, Published};
-use crate::store::{PackId, Packs, Slots};
+use crate::store::{Namespaces, PackId, Packs, Slots};
 
 mod claim;
 mod record;

@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-use super::namespaces::{NamespaceId, Namespaces};
 use super::pending::Pending;
 use super::users::{Crowds, IngressId, Users};
 use crate::object::{ObjectRef, SecretMeta};
-use crate::store::Slots;
+use crate::store::{NamespaceId, Namespaces, Slots};
 
 /// The number of a Secret.
 pub(super) type SecretId = u32;

@@ -13,9 +13,9 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use super::file::Identity;
-use super::record::{Entry, Record};
+use super::record::{self, Entry, Record};
 use crate::object::{ObjectKind, ObjectRef};
-use crate::store::{PackId, Packs, Slots};
+use crate::store::{Hashes, Namespaces, PackId, Packs, Slots};
 
 /// A folder in the [`Index`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,13 +41,6 @@ struct File {
     record: PackId,
 }
 
-/// The owner of the object whose name has this hash. It tells which records to look at; the names in them decide.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Owner {
-    hash: u32,
-    file: u32,
-}
-
 /// Folders, files and owners.
 #[derive(Debug, Default)]
 pub(super) struct Index {
@@ -56,7 +49,10 @@ pub(super) struct Index {
     by_identity: HashMap<Identity, DirId>,
     files: Slots<File>,
     records: Packs,
-    owners: HashTable<Owner>,
+    /// Of the objects in the records.
+    namespaces: Namespaces,
+    /// The owner of each object, by the hash of its name. It tells which records to look at; the names in them decide.
+    owners: Hashes,
     seed: RandomState,
 }
 
@@ -137,12 +133,12 @@ impl Index {
 
     /// Adds a file that is not there yet to a folder that is.
     pub(super) fn add_file(&mut self, dir: DirId, name: &str) -> FileId {
-        let record = self.records.insert(&Record::pack(name, []));
+        let record = self.records.insert(&Record::pack(name, [], &mut self.namespaces));
         let file = self.files.insert(File { dir: dir.0, stamp: 0, record });
         let (files, records, seed) = (&self.files, &self.records, &self.seed);
         if let Some(dir) = self.dirs.get_mut(dir.0) {
             dir.files.insert_unique(seed.hash_one(name), file, |&file| {
-                files.get(file).map_or(0, |file| seed.hash_one(Record(records.get(file.record)).file()))
+                files.get(file).map_or(0, |file| seed.hash_one(record::file_of(records.get(file.record))))
             });
         }
         FileId(file)
@@ -156,6 +152,9 @@ impl Index {
             && let Ok(found) = dir.files.find_entry(hash, |&other| other == file.0)
         {
             found.remove();
+        }
+        for namespace in self.record_of(&gone).entered() {
+            self.namespaces.leave(namespace);
         }
         self.records.remove(gone.record);
     }
@@ -171,15 +170,19 @@ impl Index {
     }
 
     fn record_of(&self, file: &File) -> Record<'_> {
-        Record(self.records.get(file.record))
+        Record::new(self.records.get(file.record), &self.namespaces)
     }
 
     /// Replaces what is remembered of the objects in a file.
     pub(super) fn set_entries(&mut self, file: FileId, entries: &[Entry]) {
-        if let Some(file) = self.files.get_mut(file.0) {
-            let record = Record::pack(Record(self.records.get(file.record)).file(), entries);
-            file.record = self.records.replace(file.record, &record);
-        }
+        let Some(file) = self.files.get_mut(file.0) else { return };
+        let before = Record::new(self.records.get(file.record), &self.namespaces);
+        let (name, left) = (before.file(), before.entered());
+        // Entered before they are left, so that those which stay keep their numbers.
+        let name = name.to_owned();
+        let record = Record::pack(&name, entries, &mut self.namespaces);
+        left.into_iter().for_each(|namespace| self.namespaces.leave(namespace));
+        file.record = self.records.replace(file.record, &record);
     }
 
     /// The stamp that a file had when it was read.
@@ -211,38 +214,29 @@ impl Index {
 
     /// The file whose version of an object is in effect.
     pub(super) fn owner(&self, kind: ObjectKind, object: &ObjectRef) -> Option<FileId> {
-        let hash = self.owner_hash(kind, object);
-        let holds = |owner: &Owner| {
-            let file = self.files.get(owner.file);
-            owner.hash == hash && file.is_some_and(|file| self.record_of(file).find(kind, object).is_some())
+        let holds = |file: &u32| {
+            let file = self.files.get(*file);
+            file.is_some_and(|file| self.record_of(file).find(kind, object).is_some())
         };
-        self.owners.find(self.seed.hash_one(hash), holds).map(|owner| FileId(owner.file))
+        self.owners.of(self.owner_hash(kind, object)).find(holds).map(FileId)
     }
 
     /// True if this file's version of an object is in effect.
     pub(super) fn owns(&self, file: FileId, kind: ObjectKind, object: &ObjectRef) -> bool {
-        let owner = Owner { hash: self.owner_hash(kind, object), file: file.0 };
-        self.owners.find(self.seed.hash_one(owner.hash), |known| *known == owner).is_some()
+        self.owners.of(self.owner_hash(kind, object)).any(|owner| owner == file.0)
     }
 
     /// Makes a file's version of an object the one in effect, instead of that of `before`.
     pub(super) fn set_owner(&mut self, kind: ObjectKind, object: &ObjectRef, file: FileId, before: Option<FileId>) {
-        let owner = Owner { hash: self.owner_hash(kind, object), file: file.0 };
-        let (hash, seed) = (self.seed.hash_one(owner.hash), &self.seed);
-        let same = |known: &Owner| before.is_some_and(|before| *known == Owner { file: before.0, ..owner });
-        if let Some(known) = self.owners.find_mut(hash, same) {
-            *known = owner;
-        } else {
-            self.owners.insert_unique(hash, owner, |owner| seed.hash_one(owner.hash));
+        let hash = self.owner_hash(kind, object);
+        if !before.is_some_and(|before| self.owners.replace(hash, before.0, file.0)) {
+            self.owners.insert(hash, file.0);
         }
     }
 
     /// No version of an object is in effect any more.
     pub(super) fn clear_owner(&mut self, kind: ObjectKind, object: &ObjectRef, file: FileId) {
-        let owner = Owner { hash: self.owner_hash(kind, object), file: file.0 };
-        if let Ok(found) = self.owners.find_entry(self.seed.hash_one(owner.hash), |known| *known == owner) {
-            found.remove();
-        }
+        self.owners.remove(self.owner_hash(kind, object), file.0);
     }
 
     /// How many objects are in effect.

@@ -2,12 +2,14 @@
 //!
 //! A gateway with 100,000 services has 200,000 of these, so an object costs about thirteen bytes besides its name:
 //! lengths are variable-length integers (LEB128); of a name only what differs from the name before is written, which
-//! for the first is the file's; and a namespace or a position only where it does not follow from the object before.
+//! for the first is the file's; and a namespace, as a number, or a position only where it does not follow from the object
+//! before.
 
 use std::sync::Arc;
 
 use crate::object::{ObjectKey, ObjectKind, ObjectRef};
 use crate::packed::{Reader, put_number};
+use crate::store::{NamespaceId, Namespaces};
 
 /// The type of Secret that is written as a number.
 const TLS_TYPE: &str = "kubernetes.io/tls";
@@ -57,25 +59,38 @@ impl Place {
 }
 
 /// The record of a file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Record<'r>(pub(super) &'r [u8]);
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record<'r> {
+    bytes: &'r [u8],
+    /// What its numbers stand for.
+    namespaces: &'r Namespaces,
+}
 
 impl<'r> Record<'r> {
-    /// Packs the name of a file and its objects.
-    pub(super) fn pack<'a>(file: &str, entries: impl IntoIterator<Item = &'a Entry>) -> Vec<u8> {
+    /// A record of these bytes, as they were packed.
+    pub(super) fn new(bytes: &'r [u8], namespaces: &'r Namespaces) -> Self {
+        Self { bytes, namespaces }
+    }
+
+    /// Packs the name of a file and its objects, whose namespaces they enter.
+    pub(super) fn pack<'a>(
+        file: &str,
+        entries: impl IntoIterator<Item = &'a Entry>,
+        namespaces: &mut Namespaces,
+    ) -> Vec<u8> {
         let mut out = Vec::with_capacity(128);
         put_text(&mut out, file);
-        let (mut namespace, mut name, mut place) = ("", file, Place::default());
+        let (mut namespace, mut name, mut place) = (None, file, Place::default());
         for Entry { key: ObjectKey { kind, object }, facts } in entries {
-            let same = *object.namespace == *namespace;
+            let same = namespace == Some(&*object.namespace);
             let follows = facts.place == place.next(facts.place.length);
             let secret_type = facts.secret_type.as_deref();
             out.push(type_code(secret_type) << 5 | code(*kind) << 2 | u8::from(same) << 1 | u8::from(follows));
             if !same {
-                put_text(&mut out, &object.namespace);
+                put_number(&mut out, namespaces.enter(&object.namespace).into());
             }
             put_name(&mut out, name, &object.name);
-            (namespace, name, place) = (&object.namespace, &object.name, facts.place);
+            (namespace, name, place) = (Some(&*object.namespace), &object.name, facts.place);
             if !follows {
                 for number in [place.document, place.item, place.start] {
                     put_number(&mut out, number.into());
@@ -93,16 +108,26 @@ impl<'r> Record<'r> {
         out
     }
 
+    /// The namespaces that its objects have entered when it was packed, each as often.
+    pub(super) fn entered(self) -> Vec<NamespaceId> {
+        let (mut entries, mut entered) = (self.entries(), Vec::new());
+        while entries.step().is_some() {
+            entered.extend(entries.entered);
+        }
+        entered
+    }
+
     /// The file's name.
     pub(super) fn file(self) -> &'r str {
-        text(&mut Reader(self.0)).unwrap_or_default()
+        file_of(self.bytes)
     }
 
     /// The objects in it.
     pub(super) fn entries(self) -> Entries<'r> {
-        let mut reader = Reader(self.0);
+        let mut reader = Reader(self.bytes);
         let name = text(&mut reader).unwrap_or_default().to_owned();
-        Entries { reader, namespace: "", name, place: Place::default() }
+        let (namespaces, entered) = (self.namespaces, None);
+        Entries { reader, namespaces, entered, namespace: None, name, place: Place::default() }
     }
 
     /// What is remembered of one object in it.
@@ -110,19 +135,27 @@ impl<'r> Record<'r> {
         let mut entries = self.entries();
         loop {
             let (found, facts) = entries.step()?;
-            if found == kind && *entries.name == *object.name && *entries.namespace == *object.namespace {
+            if found == kind && *entries.name == *object.name && entries.namespace == Some(&object.namespace) {
                 return Some(facts);
             }
         }
     }
 }
 
+/// The name of the file of a record.
+pub(super) fn file_of(record: &[u8]) -> &str {
+    text(&mut Reader(record)).unwrap_or_default()
+}
+
 /// The objects of a record.
 #[derive(Debug)]
 pub(super) struct Entries<'a> {
     reader: Reader<'a>,
+    namespaces: &'a Namespaces,
+    /// The number of the namespace, if it is not that of the object before.
+    entered: Option<NamespaceId>,
     /// Of the object that was read last, as all that follows.
-    namespace: &'a str,
+    namespace: Option<&'a Arc<str>>,
     name: String,
     place: Place,
 }
@@ -132,7 +165,8 @@ impl Iterator for Entries<'_> {
 
     fn next(&mut self) -> Option<Entry> {
         let (kind, facts) = self.step()?;
-        Some(Entry { key: ObjectKey { kind, object: ObjectRef::new(self.namespace, self.name.as_str()) }, facts })
+        let object = ObjectRef { namespace: Arc::clone(self.namespace?), name: self.name.as_str().into() };
+        Some(Entry { key: ObjectKey { kind, object }, facts })
     }
 }
 
@@ -140,8 +174,9 @@ impl Entries<'_> {
     fn step(&mut self) -> Option<(ObjectKind, Facts)> {
         let head = self.reader.byte()?;
         let kind = kind_of(head >> 2 & 7)?;
-        if head & 2 == 0 {
-            self.namespace = text(&mut self.reader)?;
+        self.entered = if head & 2 == 0 { Some(number(&mut self.reader)?) } else { None };
+        if let Some(namespace) = self.entered {
+            self.namespace = Some(self.namespaces.text(namespace)?);
         }
         next_name(&mut self.reader, &mut self.name)?;
         self.place = if head & 1 == 1 {
@@ -241,21 +276,27 @@ mod tests {
         let mut entries: Vec<Entry> = (0..).zip(CODES).map(|(n, kind)| entry(kind, "a", "one", n)).collect();
         entries.push(entry(ObjectKind::Secret, "b", "two", 300_000));
         entries.push(entry(ObjectKind::IngressClass, "", "three", 1));
-        let packed = Record::pack("file.yaml", &entries);
-        let record = Record(&packed);
+        let mut namespaces = Namespaces::default();
+        let packed = Record::pack("file.yaml", &entries, &mut namespaces);
+        let record = Record::new(&packed, &namespaces);
         assert_eq!(record.file(), "file.yaml");
         assert_eq!(record.entries().collect::<Vec<_>>(), entries);
         let found = record.find(ObjectKind::Secret, &ObjectRef::new("b", "two")).unwrap();
         assert_eq!(found.place.document, 300_000);
         assert!(record.find(ObjectKind::Service, &ObjectRef::new("b", "two")).is_none());
+        let entered = record.entered();
+        assert_eq!(entered.len(), 3, "a, b, and none");
+        entered.into_iter().for_each(|namespace| namespaces.leave(namespace));
+        assert_eq!(namespaces.len(), 0);
     }
 
     #[test]
     fn names_that_begin_like_the_one_before_are_unpacked_whole() {
         let names = ["grün-a", "grü", "grün-a-00001", "", "g", "gr\u{fb}n", "grün-a"];
         let entries: Vec<Entry> = (1..).zip(names).map(|(n, name)| entry(ObjectKind::Service, "é", name, n)).collect();
-        let packed = Record::pack("grün-a.yaml", &entries);
-        let record = Record(&packed);
+        let mut namespaces = Namespaces::default();
+        let packed = Record::pack("grün-a.yaml", &entries, &mut namespaces);
+        let record = Record::new(&packed, &namespaces);
         assert_eq!(record.entries().collect::<Vec<_>>(), entries);
     }
 
@@ -267,8 +308,9 @@ mod tests {
             entry.facts.place = Place { document, item, start, length };
             entry
         });
-        let packed = Record::pack("file.yaml", &entries);
-        let record = Record(&packed);
+        let mut namespaces = Namespaces::default();
+        let packed = Record::pack("file.yaml", &entries, &mut namespaces);
+        let record = Record::new(&packed, &namespaces);
         assert!(record.entries().eq(entries));
     }
 
@@ -281,7 +323,7 @@ mod tests {
             entry.facts.place = place;
             entry
         });
-        let names = "shop.yaml".len() + "default".len() + "-00001".len() + 2;
-        assert_eq!(Record::pack("shop.yaml", &entries).len(), names + 2 * 13);
+        let (names, namespace) = ("shop.yaml".len() + "-00001".len() + 1, 1);
+        assert_eq!(Record::pack("shop.yaml", &entries, &mut Namespaces::default()).len(), names + namespace + 2 * 13);
     }
 }

@@ -7,8 +7,8 @@ use crate::object::{ObjectKey, ObjectKind, ObjectRef};
 use crate::packed::{Reader, put_number};
 use crate::resource::{PackedRouteSet, Visibility, WildcardDepth};
 use crate::status::{Marks, Published};
+use crate::store::NamespaceId;
 use crate::translate::host::{self, LOCAL_ENDS};
-use crate::translate::namespaces::NamespaceId;
 use crate::translate::users::IngressId;
 
 /// An Ingress or KIngress on record.

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::store::Slots;
+use super::Slots;
 
 /// The number of a namespace.
-pub(super) type NamespaceId = u32;
+pub(crate) type NamespaceId = u32;
 
 /// Namespaces that something is in. Each is counted, and forgotten with the last thing in it.
 #[derive(Debug, Default)]
-pub(super) struct Namespaces {
+pub(crate) struct Namespaces {
     slots: Slots<Namespace>,
     numbers: HashMap<Arc<str>, NamespaceId, foldhash::fast::RandomState>,
 }
@@ -24,7 +24,7 @@ struct Namespace {
 
 impl Namespaces {
     /// Something is in a namespace from now on.
-    pub(super) fn enter(&mut self, text: &str) -> NamespaceId {
+    pub(crate) fn enter(&mut self, text: &str) -> NamespaceId {
         if let Some(&id) = self.numbers.get(text) {
             if let Some(namespace) = self.slots.get_mut(id) {
                 namespace.users += 1;
@@ -38,7 +38,7 @@ impl Namespaces {
     }
 
     /// Something is no longer in a namespace.
-    pub(super) fn leave(&mut self, id: NamespaceId) {
+    pub(crate) fn leave(&mut self, id: NamespaceId) {
         let Some(namespace) = self.slots.get_mut(id) else { return };
         namespace.users -= 1;
         if namespace.users == 0
@@ -49,18 +49,18 @@ impl Namespaces {
     }
 
     /// The number of a namespace that something is in.
-    pub(super) fn find(&self, text: &str) -> Option<NamespaceId> {
+    pub(crate) fn find(&self, text: &str) -> Option<NamespaceId> {
         self.numbers.get(text).copied()
     }
 
     /// The text of a namespace that something is in.
-    pub(super) fn text(&self, id: NamespaceId) -> Option<&Arc<str>> {
+    pub(crate) fn text(&self, id: NamespaceId) -> Option<&Arc<str>> {
         self.slots.get(id).map(|namespace| &namespace.text)
     }
 
     /// How many there are.
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.slots.len() + self.numbers.len()
     }
 }
