@@ -33,18 +33,19 @@ pub(super) async fn show(watched: &Watched, tally: &Tally) {
         let figures = scrape(watched.metrics).await.unwrap_or_default();
         let figure = |name: &str| figures.get(name).copied().unwrap_or(0);
         let line = format!(
-            "services {} | cached {} ({} of {}) | hits {} misses {} | {tally} | RSS {}",
+            "services {} | RSS {} | cached {} ({} of {}) | hits {} misses {} | {tally}",
             watched.services,
+            resident(watched.pid).map_or_else(|| "-".to_owned(), |rss| rss.to_string()),
             figure("postern_certstore_entries"),
             ByteSize::b(figure("postern_certstore_bytes")),
             ByteSize::b(figure("postern_certstore_budget_bytes")),
             figure("postern_certstore_hits_total"),
             figure("postern_certstore_misses_total"),
-            resident(watched.pid).map_or_else(|| "-".to_owned(), |rss| rss.to_string()),
         );
         if terminal {
-            // Back to the start of the line, and clear what was longer.
-            print!("\r{line}\x1b[K");
+            // Back to the start of the line, which is cleared; what is too long for the terminal is cut, not wrapped
+            // (DECAWM off and on again).
+            print!("\r\x1b[K\x1b[?7l{line}\x1b[?7h");
             let _ = std::io::stdout().flush();
         } else {
             println!("{line}");

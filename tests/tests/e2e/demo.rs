@@ -64,7 +64,8 @@ async fn a_demonstration_serves_renews_and_leaves_nothing_behind() -> Result<()>
     let folder = tempfile::tempdir()?;
     let mut demo = Demo::start(folder.path(), &["--duration", "4s"])?;
     demo.until("curl --cacert").await?;
-    demo.until("services 12 | cached").await?;
+    let line = demo.until("services 12 | RSS").await?;
+    assert!(line.contains("| cached "), "{line}");
     demo.until("stopping").await?;
     let summary = demo.until("requests").await?;
     assert!(summary.contains(" 0 failed") && !summary.contains("renewed 0"), "{summary}");

@@ -81,10 +81,10 @@ impl Hashes {
     /// Adds a bucket and moves there what belongs there.
     fn split(&mut self) {
         let new = self.buckets.len();
-        let moves = |entry: &Entry| bucket_of(entry.hash, new + 1) == new;
+        let is_for_new = |entry: &Entry| bucket_of(entry.hash, new + 1) == new;
         let from = &mut self.buckets[sibling(new)];
-        let mut moved: Vec<Entry> = from.iter().copied().filter(moves).collect();
-        from.retain(|entry| !moves(entry));
+        let mut moved: Vec<Entry> = from.iter().copied().filter(is_for_new).collect();
+        from.retain(|entry| !is_for_new(entry));
         from.shrink_to_fit();
         moved.shrink_to_fit();
         self.buckets.push(moved);

@@ -181,7 +181,9 @@ impl Index {
         // Entered before they are left, so that those which stay keep their numbers.
         let name = name.to_owned();
         let record = Record::pack(&name, entries, &mut self.namespaces);
-        left.into_iter().for_each(|namespace| self.namespaces.leave(namespace));
+        for namespace in left {
+            self.namespaces.leave(namespace);
+        }
         file.record = self.records.replace(file.record, &record);
     }
 

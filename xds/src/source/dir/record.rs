@@ -286,7 +286,9 @@ mod tests {
         assert!(record.find(ObjectKind::Service, &ObjectRef::new("b", "two")).is_none());
         let entered = record.entered();
         assert_eq!(entered.len(), 3, "a, b, and none");
-        entered.into_iter().for_each(|namespace| namespaces.leave(namespace));
+        for namespace in entered {
+            namespaces.leave(namespace);
+        }
         assert_eq!(namespaces.len(), 0);
     }
 
