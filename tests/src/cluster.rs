@@ -57,7 +57,7 @@ pub use fault::{Distortion, Fault, Rule, RuleId};
 pub use kind::Kind;
 pub use knative::{Certificates, KnativeService};
 pub use options::Options;
-pub use process::{main, numbered_service};
+pub use process::{ClusterProcess, main, numbered_service};
 pub use request::{Shape, Verb};
 pub use silence::Silence;
 pub use simulation::Pods;

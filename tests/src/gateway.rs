@@ -68,10 +68,32 @@ impl Program {
         self
     }
 
+    /// The executable with its first arguments, started by a shell that sets its limits.
+    fn command_with(&self, options: &Options) -> Command {
+        let limit = options.file_limit.map(|files| format!("ulimit -n {files}; "));
+        // The shell's own id is the program's, since it becomes the program.
+        let enter =
+            options.cgroup.iter().map(|group| format!("echo $$ > '{}/cgroup.procs' || exit 1; ", group.display()));
+        let before: String = limit.into_iter().chain(enter).collect();
+        if before.is_empty() {
+            return self.command();
+        }
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!("{before}exec \"$0\" \"$@\"")).arg(&self.path).args(&self.first);
+        shell
+    }
+
+    /// The executable with its first arguments.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&self.path);
+        command.args(&self.first);
+        command
+    }
+
     /// Runs to the end and returns what was printed.
     pub async fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Result<Output> {
-        let mut command = Command::new(&self.path);
-        command.args(&self.first).args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+        let mut command = self.command();
+        command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
         Ok(tokio::time::timeout(PATIENCE, command.output()).await.map_err(|_| "the program did not end")??)
     }
 }
@@ -83,6 +105,7 @@ pub struct Options {
     arguments: Vec<OsString>,
     cert_cache: Option<String>,
     file_limit: Option<u32>,
+    cgroup: Option<PathBuf>,
     patience: Duration,
     quiet: bool,
 }
@@ -90,7 +113,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let cert_cache = Some("8MiB".to_owned());
-        Self { arguments: Vec::new(), cert_cache, file_limit: None, patience: PATIENCE, quiet: false }
+        Self { arguments: Vec::new(), cert_cache, file_limit: None, cgroup: None, patience: PATIENCE, quiet: false }
     }
 }
 
@@ -116,6 +139,12 @@ impl Options {
     /// Lets the process open this many files at most.
     pub fn file_limit(mut self, files: u32) -> Self {
         self.file_limit = Some(files);
+        self
+    }
+
+    /// Puts the process into the control group of this directory before it runs.
+    pub fn cgroup(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.cgroup = Some(directory.into());
         self
     }
 
@@ -193,15 +222,8 @@ impl Gateway {
 
     /// Starts a gateway and does not wait.
     pub fn spawn(program: &Program, manifests: &Path, options: &Options) -> Result<Self> {
-        let mut command = match options.file_limit {
-            None => Command::new(&program.path),
-            Some(files) => {
-                let mut shell = Command::new("sh");
-                shell.arg("-c").arg(format!("ulimit -n {files}; exec \"$0\" \"$@\"")).arg(&program.path);
-                shell
-            }
-        };
-        command.args(&program.first).args(options.arguments(manifests));
+        let mut command = program.command_with(options);
+        command.args(options.arguments(manifests));
         command.env_remove("POSTERN_LISTEN").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.kill_on_drop(true).spawn()?;
         let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).ok_or("the process has no id")?;
@@ -249,6 +271,16 @@ impl Gateway {
         let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
         let before = prlimit(Some(self.pid), Resource::Nofile, Rlimit { maximum, ..few })?;
         Ok(FileLimit { pid: self.pid, before })
+    }
+
+    /// How it has ended, if it has.
+    pub fn has_ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> Pid {
+        self.pid
     }
 
     /// Asks it to end gracefully.

@@ -16,6 +16,7 @@ pub mod backend;
 pub mod ca;
 pub mod client;
 pub mod cluster;
+pub mod conversation;
 pub mod gateway;
 pub mod grpc;
 pub mod manifests;

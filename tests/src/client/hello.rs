@@ -50,7 +50,11 @@ pub fn client_hello(server_name: Option<&[u8]>) -> Vec<u8> {
 
 /// Sends a `ClientHello` with this server name and returns what comes back first.
 pub async fn greet(address: SocketAddr, server_name: Option<&[u8]>) -> Result<Answer> {
-    let mut stream = TcpStream::connect(address).await?;
+    greet_over(TcpStream::connect(address).await?, server_name).await
+}
+
+/// [`greet`] on a connection at hand.
+pub async fn greet_over(mut stream: TcpStream, server_name: Option<&[u8]>) -> Result<Answer> {
     stream.write_all(&client_hello(server_name)).await?;
     in_time("an answer to a ClientHello", answer(&mut stream)).await?
 }

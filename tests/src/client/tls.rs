@@ -117,13 +117,20 @@ pub async fn connect(
     address: SocketAddr,
     name: Option<&str>,
 ) -> Result<(TlsStream<TcpStream>, Peer)> {
+    connect_over(config, super::tcp(address).await?, name).await
+}
+
+/// [`TlsClient::connect`] with a configuration and a connection at hand.
+pub async fn connect_over(
+    config: &Arc<ClientConfig>,
+    stream: TcpStream,
+    name: Option<&str>,
+) -> Result<(TlsStream<TcpStream>, Peer)> {
     let server_name = match name {
         Some(name) => ServerName::DnsName(DnsName::try_from(name.to_owned())?),
         // An address is never sent as a server name (RFC 6066 §3).
         None => ServerName::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST).into()),
     };
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
     let stream = in_time("a handshake", TlsConnector::from(Arc::clone(config)).connect(server_name, stream)).await??;
     let peer = Peer::of(&stream)?;
     Ok((stream, peer))

@@ -16,9 +16,11 @@ use crate::Result;
 
 mod commands;
 mod fill;
+mod handle;
 
 use commands::{Command, obey};
 pub use fill::numbered_service;
+pub use handle::ClusterProcess;
 
 /// A simulated Kubernetes API.
 ///

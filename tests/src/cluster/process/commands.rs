@@ -21,7 +21,7 @@ pub(super) enum Command {
     Delete(Object),
     /// Answers with an object.
     Get(Object),
-    /// Gives services new certificates.
+    /// Gives services new certificates; the answer has their `serials`, in the services' order.
     Renew(Services),
     /// Changes the KIngresses of services.
     ChangeIngresses(Services),
@@ -86,7 +86,7 @@ pub(super) async fn obey(cluster: &Cluster, command: Command) -> Result<Value> {
         Command::Get(Object { kind, namespace, name }) => {
             answer["object"] = cluster.get(kind, &namespace, &name).unwrap_or_default();
         }
-        Command::Renew(services) => renew(cluster, services).await?,
+        Command::Renew(services) => answer["serials"] = renew(cluster, services).await?.into(),
         Command::ChangeIngresses(services) => change_ingresses(cluster, services).await?,
         Command::ChangeEndpoints { services, endpoints } => change_endpoints(cluster, services, &endpoints).await?,
         Command::Scale { namespace, service, replicas } => cluster.scale(&namespace, &service, replicas)?,
@@ -119,13 +119,17 @@ impl Services {
     }
 }
 
-async fn renew(cluster: &Cluster, services: Services) -> Result<()> {
+async fn renew(cluster: &Cluster, services: Services) -> Result<Vec<u64>> {
     let certificates = Certificates::of(cluster.ca())?;
+    let mut serials = Vec::new();
     let renew = |number| {
         let service = fill::numbered_service(number, &[]);
-        cluster.apply(service.secret_with(&certificates.issue(&service)?)).map(drop)
+        let issued = certificates.issue(&service)?;
+        serials.push(issued.serial);
+        cluster.apply(service.secret_with(&issued)).map(drop)
     };
-    services.each(renew).await
+    services.each(renew).await?;
+    Ok(serials)
 }
 
 async fn change_ingresses(cluster: &Cluster, services: Services) -> Result<()> {
@@ -177,7 +181,8 @@ mod tests {
             cluster.get(Kind::Secret, &format!("tenant-{number:02}"), &service.secret_name()).unwrap()
         };
         let before: Vec<_> = (0..3).map(secret).collect();
-        tell(&cluster, json!({"command": "renew", "first": 1, "count": 1})).await;
+        let answer = tell(&cluster, json!({"command": "renew", "first": 1, "count": 1})).await;
+        assert_eq!(answer["serials"].as_array().unwrap().len(), 1);
         let changed: Vec<_> = (0..3).map(|number| secret(number)["data"] != before[number]["data"]).collect();
         assert_eq!(changed, [false, true, false]);
     }

@@ -1,0 +1,151 @@
+//! What all clients share: whom they talk to, what they know, and the handshake with its checks.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use postern_tests::client::tls::connect_over;
+use postern_tests::client::{Peer, TlsClient};
+use postern_tests::{Error, Result};
+use rustls::ClientConfig;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::client::TlsStream;
+
+use super::book::Book;
+use super::names::{Names, host};
+use super::tally::Tally;
+use crate::order::{Count, Failure, Target, Tick};
+
+/// A stream to the gateway.
+pub(crate) type Tls = TlsStream<TcpStream>;
+
+/// Shared by all clients; clones share.
+#[derive(Clone, Debug)]
+pub(crate) struct World(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    target: Target,
+    names: Names,
+    book: Book,
+    tally: Tally,
+    /// HTTP/1.1 and HTTP/2, each without and with resumption.
+    configs: [[Arc<ClientConfig>; 2]; 2],
+    sources: AtomicU32,
+}
+
+/// How a client connects.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct How {
+    pub(crate) http2: bool,
+    /// It remembers sessions.
+    pub(crate) resuming: bool,
+    /// It takes in little at a time.
+    pub(crate) small_buffer: bool,
+}
+
+impl World {
+    pub(crate) fn new(target: Target) -> Result<Self> {
+        let client = TlsClient::trusting(&target.ca)?;
+        let configs = |protocol| -> Result<_> {
+            let client = client.alpn(&[protocol]);
+            Ok([client.config()?, client.resuming().config()?])
+        };
+        Ok(Self(Arc::new(Shared {
+            names: Names::new(target.services, target.seed),
+            book: Book::new(Duration::from_millis(target.staleness_millis)),
+            tally: Tally::default(),
+            configs: [configs("http/1.1")?, configs("h2")?],
+            sources: AtomicU32::new(0),
+            target,
+        })))
+    }
+
+    pub(crate) fn target(&self) -> &Target {
+        &self.0.target
+    }
+
+    pub(crate) fn names(&self) -> &Names {
+        &self.0.names
+    }
+
+    pub(crate) fn book(&self) -> &Book {
+        &self.0.book
+    }
+
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.0.tally
+    }
+
+    /// A report.
+    pub(crate) fn tick(&self) -> Tick {
+        self.0.tally.tick()
+    }
+
+    /// Connects from one of a few thousand addresses in turn, as clients that are not all behind one proxy.
+    pub(crate) async fn tcp(&self, small_buffer: bool) -> Result<TcpStream> {
+        const SOURCES: u32 = 4_000;
+        let number = self.0.sources.fetch_add(1, Ordering::Relaxed) % SOURCES;
+        let [_, _, high, low] = number.to_be_bytes();
+        let socket = TcpSocket::new_v4()?;
+        // Neither .0 nor .255: 4,000 is less than 16 x 254.
+        let source = Ipv4Addr::new(127, 250, 16 * (low / 254) + high, low % 254 + 1);
+        socket.bind(SocketAddr::new(IpAddr::V4(source), 0))?;
+        if small_buffer {
+            socket.set_recv_buffer_size(4 * 1_024)?;
+        }
+        let stream = socket.connect(self.0.target.https).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
+    /// Makes a handshake and checks the certificate. `None` if that has failed, which is then counted.
+    pub(crate) async fn handshake(&self, number: usize, how: How) -> Option<(Tls, Peer)> {
+        let began = Instant::now();
+        let config = &self.0.configs[usize::from(how.http2)][usize::from(how.resuming)];
+        let connecting = async {
+            let stream = self.tcp(how.small_buffer).await?;
+            connect_over(config, stream, Some(&host(number))).await
+        };
+        match connecting.await {
+            Ok((stream, peer)) => {
+                self.0.tally.handshake(peer.resumed, began.elapsed());
+                self.check(number, &peer, began);
+                Some((stream, peer))
+            }
+            Err(error) => {
+                self.refused(number, &error, began);
+                None
+            }
+        }
+    }
+
+    /// A resumed session has the certificate that it began with, and none is served.
+    fn check(&self, number: usize, peer: &Peer, began: Instant) {
+        let too_old = self.0.book.too_old(number, peer.serial, began).filter(|_| !peer.resumed);
+        if let Some(wanted) = too_old {
+            let words = || format!("{}: served serial {}, {wanted} was due", host(number), peer.serial);
+            self.0.tally.fail(Failure::StaleCertificate, words);
+        }
+    }
+
+    fn refused(&self, number: usize, error: &Error, began: Instant) {
+        if is_wrong_certificate(error) {
+            self.0.tally.fail(Failure::WrongCertificate, || format!("{}: {error}", host(number)));
+        } else if self.0.book.is_outage(began) {
+            self.0.tally.count(Count::DeclaredRefusals);
+        } else {
+            self.0.tally.fail(Failure::Handshake, || {
+                format!("handshake with {} after {:?}: {error}", host(number), began.elapsed())
+            });
+        }
+    }
+}
+
+/// True if the client did not accept what it was shown.
+fn is_wrong_certificate(error: &Error) -> bool {
+    let cause = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    let cause = cause.and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    matches!(cause, Some(rustls::Error::InvalidCertificate(_)))
+}
