@@ -18,6 +18,7 @@ use crate::{Result, ensure};
 mod connection;
 pub mod hello;
 pub mod raw;
+pub mod sources;
 pub mod tls;
 pub mod tools;
 pub mod websocket;

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use postern_tests::Result;
-use postern_tests::ca::{Issued, TestCa, new_key};
+use postern_tests::ca::{Issued, KeyKind, TestCa};
 use postern_tests::client::TlsClient;
 use postern_tests::manifests::{KIngress, Manifests, PathRule, Rule, Service, secret, to_yaml};
 use rcgen::KeyPair;
@@ -30,10 +30,15 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// Writes this many services. Their endpoints are made up, unless all lead to one backend.
     pub(crate) fn write(count: usize, backend: Option<SocketAddr>) -> Result<Self> {
+        Self::write_with(count, backend, KeyKind::P256)
+    }
+
+    /// [`Self::write`] with keys of this kind.
+    pub(crate) fn write_with(count: usize, backend: Option<SocketAddr>, kind: KeyKind) -> Result<Self> {
         let fleet = Self {
             manifests: Manifests::new()?,
             ca: TestCa::new()?,
-            keys: (0..KEYS).map(|_| new_key()).collect::<Result<_>>()?,
+            keys: (0..KEYS).map(|_| kind.generate()).collect::<Result<_>>()?,
         };
         let objects = template()?;
         for number in 0..count {

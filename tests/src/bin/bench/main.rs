@@ -1,4 +1,4 @@
-//! Benchmarks that print what the gateway costs: `bench services|ready|events|rotate|handshake|requests`.
+//! Benchmarks that print what the gateway costs: `bench services|ready|events|rotate|handshake|requests|cache|storm`.
 //!
 //! The gateway runs as a process of its own (this executable again); only its CPU time and memory are counted, not those
 //! of the clients and backends, which run here, nor those of a simulated cluster, which is a process of its own as well.
@@ -8,17 +8,21 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use postern_tests::Result;
+use postern_tests::ca::KeyKind;
 
+mod cache;
 mod cluster;
 mod events;
 mod fleet;
 mod handshake;
+mod load;
 mod ready;
 mod report;
 mod requests;
 mod rotate;
 mod run;
 mod services;
+mod storm;
 
 use report::Report;
 
@@ -35,12 +39,15 @@ struct Arguments {
     /// What is measured.
     #[arg(value_enum)]
     benchmark: Benchmark,
-    /// Number of services; several are measured one after the other.
+    /// Number of services (of `cache` MiB, of `storm` connections); several are measured one after the other.
     #[arg(long, value_delimiter = ',')]
     count: Vec<usize>,
     /// How often each figure is taken.
     #[arg(long, default_value_t = 3)]
     repeat: usize,
+    /// Kind of keys that `cache` measures with.
+    #[arg(long, value_enum, default_value_t = Kind::Ecdsa)]
+    kind: Kind,
     /// For people, or for programs.
     #[arg(long, value_enum, default_value_t = Output::Human)]
     output: Output,
@@ -60,6 +67,18 @@ enum Benchmark {
     Handshake,
     /// CPU time per proxied request of 1 KiB over TLS.
     Requests,
+    /// Whether memory follows the budget for certificates.
+    Cache,
+    /// Whether memory comes back after a storm of connections and loads.
+    Storm,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kind {
+    /// P-256.
+    Ecdsa,
+    /// 2048 bits.
+    Rsa,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -107,6 +126,14 @@ fn measure(arguments: &Arguments) -> Result<Report> {
             Benchmark::Rotate => rotate::measure(&counts(&[100, 10_000]), arguments.repeat).await,
             Benchmark::Handshake => handshake::measure(arguments.repeat).await,
             Benchmark::Requests => requests::measure(arguments.repeat).await,
+            Benchmark::Cache => {
+                let kind = match arguments.kind {
+                    Kind::Ecdsa => KeyKind::P256,
+                    Kind::Rsa => KeyKind::Rsa,
+                };
+                cache::measure(&counts(&[8, 32, 64]), kind, arguments.repeat).await
+            }
+            Benchmark::Storm => storm::measure(&arguments.count, arguments.repeat).await,
         }
     })
 }

@@ -1,15 +1,13 @@
 //! What all clients share: whom they talk to, what they know, and the handshake with its checks.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use postern_tests::client::tls::connect_over;
-use postern_tests::client::{Peer, TlsClient};
+use postern_tests::client::{Peer, TlsClient, sources};
 use postern_tests::{Error, Result};
 use rustls::ClientConfig;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::book::Book;
@@ -32,7 +30,6 @@ struct Shared {
     tally: Tally,
     /// HTTP/1.1 and HTTP/2, each without and with resumption.
     configs: [[Arc<ClientConfig>; 2]; 2],
-    sources: AtomicU32,
 }
 
 /// How a client connects.
@@ -57,7 +54,6 @@ impl World {
             book: Book::new(Duration::from_millis(target.staleness_millis)),
             tally: Tally::default(),
             configs: [configs("http/1.1")?, configs("h2")?],
-            sources: AtomicU32::new(0),
             target,
         })))
     }
@@ -83,21 +79,10 @@ impl World {
         self.0.tally.tick()
     }
 
-    /// Connects from one of a few thousand addresses in turn, as clients that are not all behind one proxy.
+    /// Connects, from one of many addresses in turn.
     pub(crate) async fn tcp(&self, small_buffer: bool) -> Result<TcpStream> {
-        const SOURCES: u32 = 4_000;
-        let number = self.0.sources.fetch_add(1, Ordering::Relaxed) % SOURCES;
-        let [_, _, high, low] = number.to_be_bytes();
-        let socket = TcpSocket::new_v4()?;
-        // Neither .0 nor .255: 4,000 is less than 16 x 254.
-        let source = Ipv4Addr::new(127, 250, 16 * (low / 254) + high, low % 254 + 1);
-        socket.bind(SocketAddr::new(IpAddr::V4(source), 0))?;
-        if small_buffer {
-            socket.set_recv_buffer_size(4 * 1_024)?;
-        }
-        let stream = socket.connect(self.0.target.https).await?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
+        const SMALL: u32 = 4 * 1_024;
+        sources::connect(self.0.target.https, small_buffer.then_some(SMALL)).await
     }
 
     /// Makes a handshake and checks the certificate. `None` if that has failed, which is then counted.
