@@ -27,7 +27,7 @@ pub struct Usage {
 
 impl Usage {
     /// What the process uses now.
-    pub(super) fn of(pid: Pid) -> Result<Self> {
+    pub fn of(pid: Pid) -> Result<Self> {
         let directory = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
         let read = |file: &str| fs::read_to_string(directory.join(file));
         let status = read("status")?;

@@ -62,6 +62,12 @@ pub(crate) struct Arguments {
     /// The verdict for people, or the whole report for programs.
     #[arg(long, value_enum, default_value_t = Output::Human)]
     pub(crate) output: Output,
+    /// Runs this peer too, under the same limit and load.
+    #[arg(long, value_enum)]
+    pub(crate) peer: Option<Peer>,
+    /// The executable of Envoy; `.ci/install-peers` gets one.
+    #[arg(long, default_value = "envoy")]
+    pub(crate) envoy: PathBuf,
     /// Another executable as the gateway, instead of the one built with the soak.
     #[arg(long)]
     pub(crate) gateway: Option<PathBuf>,
@@ -79,6 +85,14 @@ pub(crate) enum Part {
     Burst,
     /// Everyday load, and nothing scheduled.
     Traffic,
+}
+
+/// Another gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Peer {
+    /// Envoy, configured as Kourier does it.
+    Envoy,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum, Serialize)]

@@ -21,11 +21,13 @@ mod arguments;
 mod cgroup;
 mod load;
 mod order;
+mod peer;
 mod processes;
 mod report;
 mod run;
 mod sample;
 mod script;
+mod subject;
 mod verdict;
 
 use arguments::{Arguments, Output};

@@ -1,22 +1,26 @@
 //! One run from start to end.
 
 use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use postern_tests::Result;
 use postern_tests::cluster::ClusterProcess;
-use postern_tests::gateway::Gateway;
+use postern_tests::gateway::Program;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::arguments::{Arguments, Part};
+use crate::arguments::{Arguments, Part, Peer};
 use crate::cgroup::Cgroup;
 use crate::order::{Order, Target, Tick};
+use crate::peer::{Envoy, Mirror};
 use crate::processes::{self, Load};
 use crate::sample::Sample;
 use crate::script::{Happened, Notice, Player, schedule};
+use crate::subject::Subject;
 
 /// How many notices of the script may wait.
 const NOTICES: usize = 64;
@@ -66,12 +70,19 @@ impl Run {
     }
 }
 
-/// All runs that are asked for.
+/// All runs that are asked for, the gateway's first.
 pub(crate) async fn all(arguments: &Arguments) -> Result<Vec<Run>> {
     let mut signals =
         Signals { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? };
+    let runs = async {
+        let mut runs = vec![one(arguments, None).await?];
+        if arguments.peer == Some(Peer::Envoy) && !runs[0].interrupted {
+            runs.push(one(arguments, Some(&arguments.envoy)).await?);
+        }
+        Ok(runs)
+    };
     tokio::select! {
-        run = postern(arguments) => Ok(vec![run?]),
+        runs = runs => runs,
         () = signals.second() => Err("interrupted".into()),
     }
 }
@@ -97,55 +108,86 @@ impl Signals {
     }
 }
 
-/// Runs the gateway.
-async fn postern(arguments: &Arguments) -> Result<Run> {
-    // Dropped last: it can be removed when the gateway has ended.
+/// Runs the gateway, or Envoy if its executable is given.
+async fn one(arguments: &Arguments, envoy: Option<&Path>) -> Result<Run> {
+    // Dropped last: it can be removed when the program has ended.
     let cgroup = Cgroup::create(arguments.limit);
-    let not_enforced = cgroup.as_ref().err().map(ToString::to_string);
-    if let Some(error) = &not_enforced {
+    let mut run = Run::of(if envoy.is_some() { "Envoy, Kourier shape" } else { "Postern" });
+    run.not_enforced = cgroup.as_ref().err().map(ToString::to_string);
+    if let Some(error) = &run.not_enforced {
         eprintln!("no memory control group ({error}): the limit is not enforced, RSS is watched instead");
     }
     let cgroup = cgroup.ok();
     let mut load = Load::start().await?;
     eprintln!("filling a cluster with {} services", arguments.services);
-    let program = postern_tests::gateway::Program::this_executable(crate::CLUSTER)?;
-    let cluster = ClusterProcess::start(&program, arguments.services as usize, &load.backends).await?;
-    eprintln!("starting the gateway");
+    let program = Program::this_executable(crate::CLUSTER)?;
+    let mut cluster = ClusterProcess::start(&program, arguments.services as usize, &load.backends).await?;
+    eprintln!("starting {}", run.subject);
+    let mirror = match envoy {
+        Some(_) => Some(Mirror::of(&mut cluster, arguments.services as usize, &load.backends).await?),
+        None => None,
+    };
     let began = Instant::now();
-    let mut run = Run { not_enforced, ..Run::of("Postern") };
-    let gateway = match processes::gateway(arguments, &cluster, cgroup.as_ref()).await {
-        Ok(gateway) => gateway,
-        Err(error) => {
-            run.oom_kills = cgroup.as_ref().map(Cgroup::memory).transpose()?.map_or(0, |memory| memory.oom_kills);
-            // Too little memory to start with is a finding; anything else is not what was to be tried.
-            if run.oom_kills == 0 {
-                return Err(error);
-            }
-            run.ended =
-                Some(format!("killed while it started, {:.1} s after its begin", began.elapsed().as_secs_f64()));
+    let started = match envoy.zip(mirror.as_ref()) {
+        Some((program, mirror)) => start_envoy(arguments, program, mirror, &cluster, cgroup.as_ref()).await,
+        None => start_postern(arguments, &cluster, cgroup.as_ref()).await.map(Some),
+    };
+    run.oom_kills = cgroup.as_ref().map(Cgroup::memory).transpose()?.map_or(0, |memory| memory.oom_kills);
+    let (subject, https) = match started {
+        Ok(Some(started)) => started,
+        // Too little memory to start with is a finding; anything else is not what was to be tried.
+        Err(error) if run.oom_kills == 0 => return Err(error),
+        Ok(None) | Err(_) => {
+            run.ended = Some(format!("ended while it started, {:.1} s after its begin", began.elapsed().as_secs_f64()));
             return Ok(run);
         }
     };
     run.start_seconds = began.elapsed().as_secs_f64();
-    load.tell(&Order::Start(target(arguments, &gateway, &cluster)?)).await?;
+    load.tell(&Order::Start(target(arguments, https, &cluster)?)).await?;
+    let pushing = mirror.clone().map(|mirror| Task(tokio::spawn(mirror.push())));
     let (notices, heard) = mpsc::channel(NOTICES);
-    let player = Player { cluster, backends: load.backends.clone(), began: Instant::now(), notices };
+    let player = Player { cluster, backends: load.backends.clone(), mirror, began: Instant::now(), notices };
     let script = Task(tokio::spawn(player.play(schedule(arguments))));
-    let mut watch = Watch { arguments, gateway, cgroup, load, run };
+    let mut watch = Watch { arguments, subject, cgroup, load, run };
     let watched = watch.until_the_end(heard, script).await;
-    watched.map_err(|error| watch.gateway.explain(error))?;
-    // The gateway before its control group.
-    let Watch { gateway, run, .. } = watch;
-    drop(gateway);
+    drop(pushing);
+    watched.map_err(|error| watch.subject.explain(error))?;
+    // The program before its control group.
+    let Watch { subject, run, .. } = watch;
+    drop(subject);
     Ok(run)
 }
 
+async fn start_postern(
+    arguments: &Arguments,
+    cluster: &ClusterProcess,
+    cgroup: Option<&Cgroup>,
+) -> Result<(Subject, SocketAddr)> {
+    let gateway = processes::gateway(arguments, cluster, cgroup).await?;
+    let https = gateway.address("external-https")?;
+    Ok((Subject::Postern(Box::new(gateway)), https))
+}
+
+/// Starts Envoy. `None` if it has ended before it served.
+async fn start_envoy(
+    arguments: &Arguments,
+    program: &Path,
+    mirror: &Mirror,
+    cluster: &ClusterProcess,
+    cgroup: Option<&Cgroup>,
+) -> Result<Option<(Subject, SocketAddr)>> {
+    let mut envoy = Envoy::start(program, mirror, cgroup)?;
+    let ready = envoy.ready(&cluster.client()?, arguments.services as usize).await?;
+    let https = envoy.https();
+    Ok(ready.then_some((Subject::Envoy(envoy), https)))
+}
+
 /// Whom the load talks to.
-fn target(arguments: &Arguments, gateway: &Gateway, cluster: &ClusterProcess) -> Result<Target> {
+fn target(arguments: &Arguments, https: SocketAddr, cluster: &ClusterProcess) -> Result<Target> {
     // In bursts alone there is nobody else.
     let some = |count| if arguments.only == Some(Part::Burst) { 0 } else { count };
     Ok(Target {
-        https: gateway.address("external-https")?,
+        https,
         ca: cluster.ca_pem().to_owned(),
         services: arguments.services as usize,
         seed: arguments.seed,
@@ -158,9 +200,9 @@ fn target(arguments: &Arguments, gateway: &Gateway, cluster: &ClusterProcess) ->
 }
 
 /// A task that ends with what stands for it.
-struct Task(JoinHandle<Result<ClusterProcess>>);
+struct Task<T>(JoinHandle<Result<T>>);
 
-impl Drop for Task {
+impl<T> Drop for Task<T> {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -169,14 +211,18 @@ impl Drop for Task {
 /// Looks on, each second.
 struct Watch<'a> {
     arguments: &'a Arguments,
-    gateway: Gateway,
+    subject: Subject,
     cgroup: Option<Cgroup>,
     load: Load,
     run: Run,
 }
 
 impl Watch<'_> {
-    async fn until_the_end(&mut self, mut notices: mpsc::Receiver<Notice>, mut script: Task) -> Result<()> {
+    async fn until_the_end(
+        &mut self,
+        mut notices: mpsc::Receiver<Notice>,
+        mut script: Task<ClusterProcess>,
+    ) -> Result<()> {
         let began = Instant::now();
         let mut ticks = tokio::time::interval(Duration::from_secs(1));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -216,7 +262,7 @@ impl Watch<'_> {
         if self.has_ended(at)? {
             return Ok(false);
         }
-        let sample = match Sample::take(at, &self.gateway, self.cgroup.as_ref(), &tick).await {
+        let sample = match Sample::take(at, &self.subject, self.cgroup.as_ref(), &tick).await {
             Ok(sample) => sample,
             // It may have ended just now.
             Err(error) => {
@@ -234,7 +280,7 @@ impl Watch<'_> {
 
     /// Notes how the gateway has ended, if it has.
     fn has_ended(&mut self, at: f64) -> Result<bool> {
-        let status = self.gateway.has_ended()?;
+        let status = self.subject.has_ended()?;
         self.run.ended = status.map(|status| format!("{status} after {at:.0} s"));
         if let Some(cgroup) = &self.cgroup {
             self.run.oom_kills = cgroup.memory()?.oom_kills;

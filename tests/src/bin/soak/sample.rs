@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::cgroup::{Cgroup, Memory};
 use crate::order::{Count, Quantiles, Tick};
+use crate::subject::Subject;
 
 /// Everything at one moment.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -65,9 +66,9 @@ impl Scrape {
 }
 
 impl Sample {
-    /// Takes one. An error means that the gateway is gone.
-    pub(crate) async fn take(at: f64, gateway: &Gateway, cgroup: Option<&Cgroup>, tick: &Tick) -> Result<Self> {
-        let used = gateway.usage()?;
+    /// Takes one. An error means that the program is gone.
+    pub(crate) async fn take(at: f64, subject: &Subject, cgroup: Option<&Cgroup>, tick: &Tick) -> Result<Self> {
+        let used = subject.usage()?;
         let alone = Memory { usage: used.rss, working_set: used.rss, oom_kills: 0 };
         let memory = cgroup.map_or(Ok(alone), Cgroup::memory)?;
         Ok(Self {
@@ -76,7 +77,7 @@ impl Sample {
             usage: memory.usage,
             rss: used.rss,
             cpu: used.cpu.as_secs_f64(),
-            gateway: Scrape::of(gateway).await,
+            gateway: subject.scrape().await,
             full: tick.full,
             resumed: tick.resumed,
             failures: tick.failures.values().sum(),

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::arguments::{Arguments, Part};
 use crate::order::{Order, Spell};
+use crate::peer::Mirror;
 
 mod schedule;
 
@@ -71,6 +72,8 @@ pub(crate) enum Notice {
 pub(crate) struct Player {
     pub(crate) cluster: ClusterProcess,
     pub(crate) backends: Vec<SocketAddr>,
+    /// What is told to a peer, which follows no cluster.
+    pub(crate) mirror: Option<Mirror>,
     pub(crate) began: Instant,
     /// Bounded: when nobody listens, the script waits.
     pub(crate) notices: mpsc::Sender<Notice>,
@@ -104,6 +107,9 @@ impl Player {
                 let command =
                     json!({"command": "change-endpoints", "first": first, "count": count, "endpoints": endpoints});
                 self.cluster.tell(&command).await?;
+                if let Some(mirror) = &self.mirror {
+                    mirror.moved(first, count, endpoints);
+                }
                 self.happened(at, Duration::ZERO, format!("endpoints of {count} services"), 0).await?;
             }
             Action::Silence { how, lasts } => {
@@ -126,6 +132,9 @@ impl Player {
 
     async fn renew(&mut self, first: usize, count: usize) -> Result<()> {
         let answer = self.cluster.tell(&json!({"command": "renew", "first": first, "count": count})).await?;
+        if let Some(mirror) = &self.mirror {
+            mirror.renewed(&mut self.cluster, first, count).await?;
+        }
         let serials = answer["serials"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
         self.tell(Order::Renewed { first, serials }).await
     }
