@@ -151,6 +151,16 @@ pub enum CertError {
         /// How many wait.
         waiting: usize,
     },
+    /// The client, or all together, asked for more certificates that are not cached than may be loaded.
+    #[error(
+        "secret {secret}: not loaded, more certificates are asked for than may be loaded; {waited_ms} ms were waited for a turn"
+    )]
+    Throttled {
+        /// Which Secret.
+        secret: SecretRef,
+        /// Milliseconds that the handshake has waited.
+        waited_ms: u64,
+    },
     /// The Secret was removed while it was being loaded.
     #[error("secret {secret}: was removed while it was being loaded")]
     Removed {

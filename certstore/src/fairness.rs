@@ -20,7 +20,7 @@ pub struct ClientKey(pub u64);
 
 /// What a client may have of anything, as a multiple of what is free.
 const SHARE: f64 = 4.0;
-/// 16 bytes each.
+/// 24 bytes each.
 const SLOTS: usize = 4096;
 /// In which loads count as recent, in seconds.
 const RECENT: f64 = 1.0;
@@ -52,7 +52,7 @@ struct Table {
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     /// Loads lately, as of `at`.
-    recent: f32,
+    recent: f64,
     /// Milliseconds since the table was made.
     at: u32,
     loading: u32,
@@ -75,12 +75,7 @@ impl Gate {
     pub(crate) fn new(rate: u64, places: usize, waiting_limit: usize) -> Arc<Self> {
         let slots = vec![Slot::default(); SLOTS].into_boxed_slice();
         let table = Mutex::new(Table { slots, all: Slot::default(), started: Instant::now() });
-        Arc::new(Self {
-            table,
-            rate: AtomicU64::new(rate),
-            places: places as f64,
-            waiting_limit: waiting_limit as f64,
-        })
+        Arc::new(Self { table, rate: AtomicU64::new(rate), places: places as f64, waiting_limit: waiting_limit as f64 })
     }
 
     pub(crate) fn set_rate(&self, rate: u64) {
@@ -93,15 +88,18 @@ impl Gate {
         let mut table = self.table();
         let now = table.now();
         let (of_client, all) = table.fade(slot, now);
-        let rate_left = self.rate.load(Relaxed) as f64 * RECENT - f64::from(all.recent);
-        // Who has none at all is let through as long as there is any.
-        let may_load = is_fair(f64::from(of_client.recent), rate_left) && rate_left >= 1.0;
-        let has_place = of_client.loading == 0 || is_fair(f64::from(of_client.loading), self.places - f64::from(all.loading));
+        let rate_left = self.capacity() - all.recent;
+        let may_load = is_fair(of_client.recent, rate_left) && rate_left >= 1.0;
+        let has_place =
+            of_client.loading == 0 || is_fair(f64::from(of_client.loading), self.places - f64::from(all.loading));
         if may_load && has_place {
             table.each(slot, |entry| {
                 entry.recent += 1.0;
                 entry.loading += 1;
             });
+            // Who gives a place back takes the lock.
+            drop(table);
+            drop(place);
             return Answer::Go(Turn { gate: Arc::clone(self), slot });
         }
         if let Some(place) = place {
@@ -112,6 +110,14 @@ impl Gate {
         }
         table.each(slot, |entry| entry.waiting += 1);
         Answer::Wait(Place { gate: Arc::clone(self), slot })
+    }
+
+    /// Recent loads that there may be. Each must leave room for the next before it is forgotten altogether, hence one more.
+    fn capacity(&self) -> f64 {
+        match self.rate.load(Relaxed) {
+            0 => 0.0,
+            rate => rate as f64 * RECENT + 1.0,
+        }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -130,7 +136,7 @@ fn slot_of(client: ClientKey) -> usize {
 
 impl Table {
     fn now(&self) -> u32 {
-        // After 49 days it stands still, and nothing is forgotten but by what comes: begin anew.
+        // At its end, after 49 days, the clock begins anew.
         u32::try_from(self.started.elapsed().as_millis()).unwrap_or(u32::MAX)
     }
 
@@ -138,8 +144,9 @@ impl Table {
     fn fade(&mut self, slot: usize, now: u32) -> (Slot, Slot) {
         if now == u32::MAX {
             self.started = Instant::now();
-            self.slots.iter_mut().for_each(|slot| slot.at = 0);
-            self.all.at = 0;
+            for slot in self.slots.iter_mut().chain([&mut self.all]) {
+                *slot = Slot { recent: 0.0, at: 0, ..*slot };
+            }
             return self.fade(slot, 0);
         }
         self.slots[slot].fade(now);
@@ -156,7 +163,7 @@ impl Table {
 impl Slot {
     fn fade(&mut self, now: u32) {
         let seconds = f64::from(now.saturating_sub(self.at)) / 1000.0;
-        self.recent *= (-seconds / RECENT).exp() as f32;
+        self.recent *= (-seconds / RECENT).exp();
         self.at = now;
     }
 }
@@ -187,7 +194,6 @@ impl Place {
         let waiting = self.gate.table().all.waiting;
         let pause = PAUSE + PAUSE_EACH * waiting;
         let impatience = (waited.as_secs_f64() / at_most.as_secs_f64().max(f64::MIN_POSITIVE)).min(1.0);
-        // None together, and the pace of four after the last.
         pause.mul_f64((1.0 - 0.75 * impatience) * (0.75 + fastrand::f64() / 2.0))
     }
 }
@@ -238,6 +244,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn the_lowest_rate_is_still_one_load_after_the_other() {
+        let gate = Gate::new(1, 64, 1000);
+        burst(&gate, 1);
+        for _ in 0..20 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            assert_eq!(burst(&gate, 1), 1);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn places_are_left_for_who_has_none() {
         let gate = Gate::new(1_000_000, 10, 1000);
         let first: Vec<_> = (0..100).map_while(|_| goes(&gate, 1)).collect();
@@ -270,8 +286,8 @@ mod tests {
         let gate = Gate::new(10, 64, 100);
         assert!(burst(&gate, 1) > 0);
         tokio::time::advance(Duration::from_secs(50 * 86_400)).await;
-        assert_eq!(burst(&gate, 1), 8);
+        assert_eq!(burst(&gate, 1), 9);
         tokio::time::advance(Duration::from_secs(5)).await;
-        assert_eq!(burst(&gate, 1), 8);
+        assert_eq!(burst(&gate, 1), 9);
     }
 }

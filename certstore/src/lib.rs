@@ -42,6 +42,7 @@
 //! * Two hundred first handshakes make one load; no more loads run at a time than allowed; no handshake waits longer
 //!   than the deadline, and those beyond the waiting limit fail at once.
 //! * A load that is late is found by the next handshake. What says nothing about a secret is not held against it.
+//! * A client that asks for many names in turn does not keep another one waiting, nor evicts what others use.
 //! * All names keep working under a budget for a few. Accounted bytes are resident bytes within a fifth.
 //! * A smaller budget keeps what was used last; a larger one keeps everything.
 //! * A rejected certificate leaves the old one serving, and says why. A change that could not be read is read later
@@ -73,6 +74,7 @@ pub mod advice;
 mod certificate;
 mod details;
 mod error;
+pub mod fairness;
 pub mod index;
 mod inspect;
 mod intermediates;
@@ -93,6 +95,7 @@ pub use advice::{Advice, SizeAdvice};
 pub use certificate::Certificate;
 pub use details::{Details, KeyKind};
 pub use error::{CertError, Field, PemFault, SecretError};
+pub use fairness::ClientKey;
 pub use index::{Bound, TlsBinding, TlsIndex};
 pub use inspect::{Inspection, inspect};
 pub use metrics::describe_metrics;

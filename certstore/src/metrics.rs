@@ -37,6 +37,10 @@ pub fn describe_metrics() {
     describe_counter!("postern_certstore_hits_total", "Certificates found in the cache.");
     describe_counter!("postern_certstore_misses_total", "Certificates not found in the cache.");
     describe_counter!("postern_certstore_refused_hits_total", "Misses answered by the memory of an earlier refusal.");
+    describe_counter!(
+        "postern_certstore_delayed_misses_total",
+        "Handshakes that waited for their turn to load, since their client or all together asked for too many."
+    );
     describe_counter!("postern_certstore_loads_total", "Loads of Secrets, by outcome.");
     describe_histogram!("postern_certstore_load_seconds", Unit::Seconds, "Time to load and check a Secret.");
     describe_counter!("postern_certstore_evictions_total", "Certificates that left the cache for lack of room.");
@@ -106,6 +110,7 @@ pub(crate) struct Metrics {
     pub(crate) misses: Tally,
     pub(crate) refused_hits: Tally,
     pub(crate) evictions: Tally,
+    pub(crate) delayed_misses: Counter,
     loads: [Tally; 6],
     swaps: [Tally; 3],
     pub(crate) entries: Gauge,
@@ -132,6 +137,7 @@ impl Metrics {
             misses: Tally::new(counter!("postern_certstore_misses_total")),
             refused_hits: Tally::new(counter!("postern_certstore_refused_hits_total")),
             evictions: Tally::new(counter!("postern_certstore_evictions_total")),
+            delayed_misses: counter!("postern_certstore_delayed_misses_total"),
             loads: ["loaded", "rejected", "missing", "failed", "sealed", "superseded"].map(load),
             swaps: ["swapped", "kept", "removed"].map(swap),
             entries: gauge!("postern_certstore_entries"),
@@ -220,6 +226,7 @@ fn reject_reason(error: &CertError) -> &'static str {
         },
         CertError::Deadline { .. } => "deadline",
         CertError::Overloaded { .. } => "overloaded",
+        CertError::Throttled { .. } => "throttled",
         CertError::Removed { .. } => "removed",
         CertError::Abandoned { .. } => "abandoned",
     }

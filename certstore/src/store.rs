@@ -27,6 +27,7 @@ pub use report::{EntryInfo, Page, RefusalInfo, SecretState, Stats};
 use crate::advice::{Advice, Advisor};
 use crate::certificate::Certificate;
 use crate::error::CertError;
+use crate::fairness::{ClientKey, Gate};
 use crate::metrics::Metrics;
 use crate::secret::SecretRef;
 use crate::source::SecretSource;
@@ -35,7 +36,7 @@ use cache::Cache;
 pub(crate) use cache::capacity;
 use desk::Desk;
 use recover::Fallback;
-use waiter::Joined;
+use waiter::Asking;
 
 /// What a load brought, for all who wait for it.
 type Outcome = Result<Arc<Certificate>, CertError>;
@@ -55,6 +56,7 @@ struct Shared {
     cache: Cache,
     sealed: Option<Fallback>,
     desk: Mutex<Desk>,
+    gate: Arc<Gate>,
     load_permits: Semaphore,
     waiting: AtomicUsize,
     metrics: Arc<Metrics>,
@@ -87,18 +89,24 @@ impl CertStore {
         if let Some(certificate) = self.shared.cache.get(secret) {
             return Ok(self.shared.hit(certificate));
         }
-        let began = Instant::now();
-        let certificate = match self.shared.join(secret, server_name)? {
-            Joined::Cached(certificate) => certificate,
-            Joined::Waiting(waiter) => {
-                let certificate = waiter.outcome(secret).await?;
-                self.shared.advisor.missed(began.elapsed());
-                self.shared.advisor.refer(secret, certificate.bytes());
-                certificate
-            }
-        };
-        load::report_name(&certificate, server_name);
-        Ok(certificate)
+        self.shared.ask_for(secret, server_name, Asking::new(None)).await
+    }
+
+    /// As [`certificate`](Self::certificate), for a client: if it asks for more that is not cached than is fair
+    /// ([`fairness`](crate::fairness)), it waits for its turn, for no longer than the deadline.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn certificate_for(&self, secret: &SecretRef, server_name: &str, client: ClientKey) -> Outcome {
+        if let Some(certificate) = self.shared.cache.get(secret) {
+            return Ok(self.shared.hit(certificate));
+        }
+        self.shared.ask_for(secret, server_name, Asking::new(Some(client))).await
+    }
+
+    /// Changes how many loads may begin in a second for handshakes of known clients.
+    pub fn set_miss_rate(&self, loads: u64) {
+        self.shared.gate.set_rate(loads);
     }
 
     /// Tells that the Secret is now at `version`, or exists now.

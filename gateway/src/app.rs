@@ -213,6 +213,7 @@ fn cert_store(config: &Config, secrets: Arc<dyn SecretSource>) -> Result<Arc<Cer
     let mut builder = CertStore::builder(secrets)
         .budget(config.cert_cache.as_u64())
         .load_concurrency(config.cert_loads)
+        .miss_rate(config.cert_miss_rate as u64)
         .load_deadline(config.handshake_timeout.mul_f64(LOAD_SHARE));
     if let Some(directory) = &config.sealed_dir {
         builder = builder.sealed(SealedTier::open(directory, config.sealed_bytes.as_u64())?);

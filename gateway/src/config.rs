@@ -44,6 +44,8 @@ pub struct Config {
     pub cert_cache: bytesize::ByteSize,
     /// Certificates that are loaded at the same time; more loads wait.
     pub cert_loads: usize,
+    /// Certificates that may be loaded in a second.
+    pub cert_miss_rate: usize,
     /// Presented to clients that ask for an unknown server name or for none; none by default.
     pub default_certificate: Option<SecretRef>,
     /// The lowest TLS version that is accepted.

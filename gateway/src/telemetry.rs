@@ -63,6 +63,7 @@ pub(crate) fn init_metrics() -> Result<PrometheusHandle, BuildError> {
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
         .install_recorder()?;
     describe();
+    metrics::describe_gauge!("postern_ready", "1 while traffic should be sent here, 0 else");
     metrics::describe_gauge!("postern_build_info", "Always 1; the label says which version runs");
     metrics::gauge!("postern_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(recorder)

@@ -14,6 +14,7 @@ use super::recover::Fallback;
 use super::{CertStore, Shared};
 use crate::MAX_SECRET_BYTES;
 use crate::advice::Advisor;
+use crate::fairness::Gate;
 use crate::metrics::Metrics;
 use crate::sealed::SealedTier;
 use crate::source::SecretSource;
@@ -22,6 +23,8 @@ use crate::source::SecretSource;
 const BUDGET: u64 = 64 * 1024 * 1024;
 /// A load waits for an API server most of its time.
 const LOAD_CONCURRENCY: usize = 16;
+/// Loads in a second: more than an API server answers, so that it is a bound and no more.
+const MISS_RATE: u64 = 2000;
 /// Nobody waits for these, and after a mass rotation there are many.
 const RELOAD_CONCURRENCY: usize = 4;
 /// Clients give up a handshake after 10 s or later; this leaves room for the rest of it.
@@ -52,6 +55,7 @@ pub struct Builder {
     source: Arc<dyn SecretSource>,
     budget: u64,
     load_concurrency: usize,
+    miss_rate: u64,
     sealed: Option<SealedTier>,
     limits: Limits,
 }
@@ -66,7 +70,7 @@ impl Builder {
             backoff: Schedule { first: BACKOFF_FIRST, most: BACKOFF_MOST },
             refusals: REFUSALS,
         };
-        Self { source, budget: BUDGET, load_concurrency: LOAD_CONCURRENCY, sealed: None, limits }
+        Self { source, budget: BUDGET, load_concurrency: LOAD_CONCURRENCY, miss_rate: MISS_RATE, sealed: None, limits }
     }
 
     /// Bytes that certificates and the loads in flight may have; 64 MiB by default. With 0, nothing is kept.
@@ -78,6 +82,12 @@ impl Builder {
     /// Loads at a time for handshakes that wait; 16 by default, at least 1.
     pub fn load_concurrency(mut self, loads: usize) -> Self {
         self.load_concurrency = loads.clamp(1, Semaphore::MAX_PERMITS);
+        self
+    }
+
+    /// Loads in a second for handshakes of known clients ([`CertStore::certificate_for`]); 2000 by default.
+    pub fn miss_rate(mut self, loads: u64) -> Self {
+        self.miss_rate = loads;
         self
     }
 
@@ -128,7 +138,7 @@ impl Builder {
 
     /// The store. It registers its metrics with the recorder that is installed now.
     pub fn build(self) -> Arc<CertStore> {
-        let Self { source, budget, load_concurrency, sealed, limits } = self;
+        let Self { source, budget, load_concurrency, miss_rate, sealed, limits } = self;
         let metrics = Metrics::register();
         let headroom = load_concurrency.saturating_mul(2 * MAX_SECRET_BYTES) as u64;
         let shared = Shared {
@@ -136,8 +146,9 @@ impl Builder {
             cache: Cache::new(budget, headroom, Arc::clone(&metrics), sealed.clone()),
             sealed: sealed.map(Fallback::new),
             desk: Mutex::new(Desk::new(&limits)),
-            limits,
+            gate: Gate::new(miss_rate, load_concurrency, limits.waiting),
             load_permits: Semaphore::new(load_concurrency),
+            limits,
             waiting: AtomicUsize::new(0),
             metrics,
             advisor: Advisor::new(budget, headroom),
@@ -153,6 +164,7 @@ impl std::fmt::Debug for Builder {
         f.debug_struct("Builder")
             .field("budget", &self.budget)
             .field("load_concurrency", &self.load_concurrency)
+            .field("miss_rate", &self.miss_rate)
             .field("sealed", &self.sealed)
             .field("limits", &self.limits)
             .finish_non_exhaustive()

@@ -2,6 +2,7 @@
 
 mod ledger;
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -146,7 +147,7 @@ impl Cache {
     fn keep_hottest(&self, old: &Generation, capacity: u64) -> Vec<Arc<Certificate>> {
         old.entries.run_pending_tasks();
         let mut entries: Vec<_> = old.entries.iter().map(|(_, certificate)| certificate).collect();
-        entries.sort_by_key(|certificate| std::cmp::Reverse(certificate.last_used()));
+        entries.sort_by_key(|certificate| Reverse((certificate.last_used(), certificate.uses())));
         let mut bytes = 0;
         entries.retain(|certificate| {
             let fits = bytes + certificate.bytes() <= capacity;

@@ -14,6 +14,7 @@ use super::flights::Purpose;
 use super::{Outcome, Shared};
 use crate::certificate::Certificate;
 use crate::error::CertError;
+use crate::fairness::Turn;
 use crate::inspect;
 use crate::metrics::Metrics;
 use crate::sealed::SealedText;
@@ -40,7 +41,7 @@ impl Drop for Ticket {
 }
 
 impl Shared {
-    /// Starts a load of a Secret that has none under way.
+    /// Starts a load of a Secret that has none under way; `turn` is given back when it ends.
     pub(super) fn start(
         self: &Arc<Self>,
         desk: &mut Desk,
@@ -48,10 +49,11 @@ impl Shared {
         secret: &SecretRef,
         asked_for: &str,
         purpose: Purpose,
+        turn: Option<Turn>,
     ) -> watch::Receiver<Option<Outcome>> {
         let (id, outcome) = desk.flights.open(secret, purpose);
         // The ticket is made by the task: a runtime that is shutting down drops the task here, under the desk's lock.
-        let task = runtime.spawn(run(Arc::clone(self), secret.clone(), id, asked_for.into(), purpose));
+        let task = runtime.spawn(run(Arc::clone(self), secret.clone(), id, asked_for.into(), purpose, turn));
         desk.flights.set_task(secret, task.abort_handle());
         outcome
     }
@@ -66,7 +68,7 @@ impl Shared {
                 continue;
             }
             match self.cache.peek(&secret) {
-                Some(cached) => drop(self.start(desk, runtime, &secret, cached.asked_for(), Purpose::Reload)),
+                Some(cached) => drop(self.start(desk, runtime, &secret, cached.asked_for(), Purpose::Reload, None)),
                 None => desk.retries.forget(&secret),
             }
         }
@@ -74,7 +76,14 @@ impl Shared {
 }
 
 /// The task of one flight.
-async fn run(shared: Arc<Shared>, secret: SecretRef, id: u64, asked_for: Box<str>, purpose: Purpose) {
+async fn run(
+    shared: Arc<Shared>,
+    secret: SecretRef,
+    id: u64,
+    asked_for: Box<str>,
+    purpose: Purpose,
+    _turn: Option<Turn>,
+) {
     let ticket = Ticket { shared: Arc::clone(&shared), secret, id };
     // Reloads are limited by their number, so that they neither wait for handshakes nor delay them.
     let (_permit, has_turn) = match purpose {

@@ -19,6 +19,7 @@ pub(super) fn observe(admin: &Admin, request: &Parts) -> Answer {
     }
     match request.uri.path() {
         "/metrics" | "/stats/prometheus" => {
+            metrics::gauge!("postern_ready").set(if admin.health.is_ready() { 1.0 } else { 0.0 });
             answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", admin.metrics.render())
         }
         "/livez" => live(admin),

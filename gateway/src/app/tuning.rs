@@ -138,6 +138,7 @@ impl Tuning {
             log.set(&config.log_level);
         }
         certs.set_budget(config.cert_cache.as_u64());
+        certs.set_miss_rate(config.cert_miss_rate as u64);
         dials.turn(config);
         // It has been said already if there are too few of them, unless more are wanted now.
         let is_same = before.max_connections == config.max_connections;

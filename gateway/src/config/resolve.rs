@@ -53,6 +53,7 @@ impl Reader<'_> {
             sealed_bytes: read.value("sealed-bytes", parse_size),
             cert_cache: read.value("cert-cache", parse_size),
             cert_loads: read.value("cert-loads", parse_count),
+            cert_miss_rate: read.value("cert-miss-rate", parse_count),
             default_certificate: read.optional("default-certificate", parse_secret_ref),
             min_tls_version: read.value("min-tls-version", parse_tls_version),
             handshake_timeout: read.value("handshake-timeout", parse_time),

@@ -125,6 +125,12 @@ pub const GATEWAY_SETTINGS: &[Setting] = &[
     one("cert-cache", "SIZE", "32MiB", "Memory that cached certificates may hold").live(),
     one("cert-loads", "COUNT", "64", "Certificates that are loaded at the same time"),
     one(
+        "cert-miss-rate",
+        "COUNT",
+        "2000",
+        "Certificates that may be loaded in a second; a client that asks for many leaves a fifth of that to others",
+    ).live(),
+    one(
         "default-certificate",
         "NAMESPACE/NAME",
         "",

@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::admission::source_of;
 use super::figures::{AcceptFault, OfListener, Refused};
 use super::proxy_protocol::{self, MAX_HEADER, ProxyHeader};
 use super::{BoundListener, ListenerName, Permit};
@@ -183,7 +184,8 @@ async fn establish<P>(
     let fd = socket.as_raw_fd();
     let (io, cipher, http2) = if connection.listener.is_tls() {
         let turn = async { service.admission.handshake().await };
-        let established = service.tls.accept(socket, connection.listener, turn).await.ok()?;
+        let established =
+            service.tls.accept(socket, connection.listener, source_of(connection.client.ip()), turn).await.ok()?;
         connection.tls = Some(established.facts);
         (Transport::Tls(established.stream), established.cipher, established.http2)
     } else {

@@ -166,7 +166,7 @@ impl Drop for Permit {
 }
 
 /// An IPv6 client has a /64 to choose addresses from (RFC 4291 §2.5.4).
-fn source_of(address: IpAddr) -> IpAddr {
+pub(super) fn source_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(v4) => IpAddr::V4(v4),
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))),

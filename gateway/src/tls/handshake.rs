@@ -1,11 +1,14 @@
 //! The handshake: `ClientHello`, name, certificate, session.
 
 use std::fmt;
+use std::hash::BuildHasher;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use certstore::{CertStore, SecretRef};
+use certstore::{CertStore, ClientKey, SecretRef};
+use foldhash::fast::RandomState;
 use rustls::ServerConfig;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::server::TlsStream;
@@ -27,6 +30,8 @@ pub struct Terminator {
     settings: Live<Settings>,
     tables: Tables,
     certificates: Arc<CertStore>,
+    /// Nobody can choose addresses that are taken for somebody else's.
+    clients: RandomState,
     figures: Figures,
 }
 
@@ -61,10 +66,11 @@ impl Terminator {
     ) -> Result<Self, ConfigError> {
         let settings = settings.into();
         let config = server_config(&settings.load())?;
-        Ok(Self { config, settings, tables, certificates, figures: Figures::new() })
+        Ok(Self { config, settings, tables, certificates, clients: RandomState::default(), figures: Figures::new() })
     }
 
-    /// Shakes hands on `socket`, which `listener` accepted; on refusal, says so to the client and closes.
+    /// Shakes hands on `socket`, which `listener` accepted; on refusal, says so to the client and closes. `source` is
+    /// the client's address, or what stands for its network.
     ///
     /// `turn` is waited for once the client has sent something, and what it yields is held to the end: the place of this
     /// handshake among those that may be under way.
@@ -72,6 +78,7 @@ impl Terminator {
         &self,
         socket: Socket,
         listener: ListenerName,
+        source: IpAddr,
         turn: impl Future<Output = T>,
     ) -> Result<Established, HandshakeError> {
         let (first_byte_timeout, handshake_timeout) = self.timeouts();
@@ -81,7 +88,7 @@ impl Terminator {
         let shake = async {
             let _turn = self.take_turn(turn).await;
             let _in_flight = self.figures.begin();
-            self.shake_hands(socket, listener).await
+            self.shake_hands(socket, listener, source).await
         };
         let result = match first_byte {
             Ok(Ok(true)) => timeout_at(deadline, shake).await.unwrap_or(Err(HandshakeError::TimedOut)),
@@ -96,7 +103,12 @@ impl Terminator {
         (settings.first_byte_timeout, settings.handshake_timeout)
     }
 
-    async fn shake_hands(&self, mut socket: Socket, listener: ListenerName) -> Result<Established, HandshakeError> {
+    async fn shake_hands(
+        &self,
+        mut socket: Socket,
+        listener: ListenerName,
+        source: IpAddr,
+    ) -> Result<Established, HandshakeError> {
         let hello_limit = self.settings.load().hello_limit;
         socket.set_read_budget(Some(hello_limit));
         let mut start = self.hello(socket).await?;
@@ -107,7 +119,7 @@ impl Terminator {
                 return Err(error);
             }
         };
-        let key = match self.key(&binding).await {
+        let key = match self.key(&binding, source).await {
             Ok(key) => key,
             Err(error) => {
                 Alert::InternalError.send(&mut start.io).await;
@@ -151,9 +163,10 @@ impl Terminator {
         }
     }
 
-    async fn key(&self, binding: &Binding) -> Result<Arc<rustls::sign::CertifiedKey>, HandshakeError> {
+    async fn key(&self, binding: &Binding, source: IpAddr) -> Result<Arc<rustls::sign::CertifiedKey>, HandshakeError> {
         let server_name = binding.server_name.as_deref().unwrap_or_default();
-        match self.certificates.certificate(&binding.secret, server_name).await {
+        let client = ClientKey(self.clients.hash_one(source));
+        match self.certificates.certificate_for(&binding.secret, server_name, client).await {
             Ok(certificate) => Ok(Arc::clone(certificate.certified_key())),
             Err(source) => Err(HandshakeError::Certificate { secret: binding.secret.clone(), source }),
         }

@@ -9,4 +9,6 @@ mod list;
 #[cfg(test)]
 mod show;
 #[cfg(test)]
+mod throttle;
+#[cfg(test)]
 mod world;

@@ -206,7 +206,7 @@ async fn the_namespace_is_made_only_where_it_is_ours_alone() -> Result<()> {
     for (variant, rendered) in variants().await? {
         let names: Vec<_> = rendered.of("Namespace").map(|namespace| &namespace["metadata"]["name"]).collect();
         let expected: &[&str] =
-            if matches!(variant, "base" | "monitored" | "sealed") { &["postern-system"] } else { &[] };
+            if matches!(variant, "base" | "monitored" | "sealed" | "alerting") { &["postern-system"] } else { &[] };
         assert_eq!(names, expected, "{variant}");
     }
     Ok(())

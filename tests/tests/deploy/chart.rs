@@ -69,6 +69,12 @@ async fn the_chart_makes_the_objects_of_the_component_for_prometheus() -> Result
 }
 
 #[tokio::test]
+async fn the_chart_makes_the_objects_of_the_component_for_alerts() -> Result<()> {
+    let kustomize = Rendered::with_component("alerts").await?;
+    assert_same(kustomize, &["--namespace=postern-system", "--set=alerts.enabled=true"]).await
+}
+
+#[tokio::test]
 async fn the_chart_makes_the_objects_of_the_component_for_sealed_copies() -> Result<()> {
     let kustomize = Rendered::with_component("sealed").await?;
     assert_same(kustomize, &["--namespace=postern-system", "--set=sealed.enabled=true"]).await

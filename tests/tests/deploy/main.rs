@@ -5,6 +5,7 @@
 
 mod access;
 mod agreement;
+mod alerts;
 mod chart;
 mod image;
 mod pods;

@@ -127,7 +127,7 @@ pub(crate) async fn variants() -> Result<Vec<(&'static str, Rendered)>> {
     for (name, folder) in [("kourier", "overlays/kourier"), ("namespaced", "overlays/namespaced")] {
         variants.extend(Rendered::kustomize(folder).await?.map(|rendered| (name, rendered)));
     }
-    for (name, component) in [("monitored", "service-monitor"), ("sealed", "sealed")] {
+    for (name, component) in [("monitored", "service-monitor"), ("sealed", "sealed"), ("alerting", "alerts")] {
         variants.extend(Rendered::with_component(component).await?.map(|rendered| (name, rendered)));
     }
     variants.extend(Rendered::chart(EVERYTHING).await?.map(|rendered| ("chart", rendered)));
@@ -148,6 +148,8 @@ const EVERYTHING: &[&str] = &[
     "--set=sealed.enabled=true",
     "--set=serviceMonitor.enabled=true",
     "--set=serviceMonitor.labels.release=prometheus",
+    "--set=alerts.enabled=true",
+    "--set=alerts.labels.release=prometheus",
     "--set=ingressClass.default=true",
     "--set=podAnnotations.note=pod",
     "--set=podLabels.team=edge",
