@@ -36,6 +36,9 @@ pub(crate) async fn measure(counts: &[usize], repeat: usize) -> Result<Report> {
             sample("RSS per service", "KiB", kibibytes(with_all.rss, with_first.rss) / beyond_first as f64);
             let beyond_half = count - count / 2;
             sample("RSS per service, second half", "KiB", kibibytes(with_all.rss, with_half.rss) / beyond_half as f64);
+            // What the kernel holds of the executable comes and goes by a few hundred KiB; services take none of that.
+            let anonymous = kibibytes(with_all.anonymous, with_first.anonymous) / beyond_first as f64;
+            sample("anonymous RSS per service", "KiB", anonymous);
             for (services, usage) in [(FIRST, &with_first), (count / 2, &with_half), (count, &with_all)] {
                 sample(&format!("anonymous RSS with {services}"), "MiB", mebibytes(usage.anonymous));
                 sample(&format!("RSS of files with {services}"), "MiB", mebibytes(of_files(usage)));
