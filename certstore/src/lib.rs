@@ -35,7 +35,8 @@
 //! # }
 //! ```
 //!
-//! `examples/lazy_tls.rs` is a TLS server, `examples/weigh.rs` prints what certificates and names cost.
+//! `examples/lazy_tls.rs` is a TLS server, `examples/weigh.rs` prints what certificates and names cost, and
+//! `examples/advise.rs` what a cached lookup does.
 //!
 //! # Guarantees
 //! Each has a test of nearly the same words.
