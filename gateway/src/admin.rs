@@ -18,6 +18,7 @@ use xds::Faults;
 use crate::config::Effective;
 use crate::health::Health;
 use crate::live::Live;
+use crate::overload::Overload;
 use crate::tables::Tables;
 
 pub(crate) use server::{AdminServer, spawn};
@@ -37,6 +38,8 @@ pub(crate) struct Admin {
     pub(crate) faults: Faults,
     /// The settings in effect.
     pub(crate) settings: Live<Vec<Effective>>,
+    /// Memory: the limit, the plan, the stage.
+    pub(crate) overload: Arc<Overload>,
     /// Told when an operator asks for a drain.
     pub(crate) drain: Arc<Notify>,
     /// What else an operator may change.

@@ -29,6 +29,7 @@ use crate::config::{Config, Layers, MapSchema, SourceConfig};
 use crate::drain::Phase;
 use crate::health::Health;
 use crate::listener::{Admission, BindError};
+use crate::overload::{CertBudget, DEFAULT_CACHE, Overload};
 use crate::tables::Tables;
 use crate::telemetry::{self, LogLevel};
 use crate::tls::ConfigError;
@@ -148,7 +149,8 @@ impl App {
     /// Opens the listeners, reads the first complete configuration, and then begins to serve.
     async fn start(config: Config, layers: Layers, log: LogLevel, metrics: PrometheusHandle) -> Result<Self, AppError> {
         let began = Instant::now();
-        let admission = Admission::new(listeners::limits(&config, descriptors::fit(config.max_connections)?));
+        let max_connections = descriptors::fit(config.max_connections)?;
+        let admission = Admission::new(listeners::limits(&config, max_connections));
         let bound = listeners::bind(&config)?;
         let faults = Faults::default();
         let names = source::config_maps(&config);
@@ -156,7 +158,14 @@ impl App {
         let (reader, values) = settings::Reader::new(names, Box::new(MapSchema::new(layers.clone())), faults.clone());
         let certs = cert_store(&config, secrets)?;
         let (tables, health, operator) = (Tables::default(), Health::default(), Arc::new(Notify::new()));
-        let parts = Parts { log, certs: Arc::clone(&certs), admission, dials: Dials::new(&config) };
+        let overload = {
+            let budget = CertBudget::new(Arc::clone(&certs), initial_budget(&config));
+            let settings = listeners::overload_settings(&config, max_connections);
+            Overload::start(settings, budget, Arc::clone(&tables), admission.pressure().clone())
+                .map_err(AppError::Runtime)?
+        };
+        let (dials, of_parts) = (Dials::new(&config), Arc::clone(&overload));
+        let parts = Parts { log, certs: Arc::clone(&certs), admission, dials, overload: of_parts };
         let tuning = Tuning::new(config.clone(), layers, parts);
         tokio::spawn(Arc::clone(&tuning).follow(values.clone()));
         tokio::spawn(health.clone().beat("traffic"));
@@ -167,6 +176,7 @@ impl App {
             certs: Arc::clone(&certs),
             faults: faults.clone(),
             settings: tuning.shown(),
+            overload: Arc::clone(&overload),
             drain: Arc::clone(&operator),
             operator: Arc::clone(&tuning) as Arc<_>,
         };
@@ -182,6 +192,7 @@ impl App {
         let source = Tap::new(objects, reader);
         configured(follow(source, translator, applier, health.clone()).map_err(AppError::Runtime)?).await;
         tuning.begin(&values.borrow());
+        overload.set_configured();
 
         let (phase, drain) = watch::channel(Phase::Serving);
         let Parts { admission, dials, .. } = tuning.parts().clone();
@@ -209,9 +220,14 @@ impl App {
     }
 }
 
+/// The budget of the certificate cache until memory is planned.
+fn initial_budget(config: &Config) -> u64 {
+    config.cert_cache.map_or(DEFAULT_CACHE, |size| size.as_u64())
+}
+
 fn cert_store(config: &Config, secrets: Arc<dyn SecretSource>) -> Result<Arc<CertStore>, SealedError> {
     let mut builder = CertStore::builder(secrets)
-        .budget(config.cert_cache.as_u64())
+        .budget(initial_budget(config))
         .load_concurrency(config.cert_loads)
         .miss_rate(config.cert_miss_rate as u64)
         .load_deadline(config.handshake_timeout.mul_f64(LOAD_SHARE));

@@ -6,6 +6,7 @@
 
 mod layers;
 mod maps;
+mod parse;
 mod resolve;
 mod setting;
 mod value;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use certstore::SecretRef;
 
 use crate::listener::ListenerName;
+use crate::overload::{MemoryLimit, Thresholds};
 use crate::tls::TlsVersion;
 
 pub use layers::{ConfigFault, Effective, Layers, Origin};
@@ -40,8 +42,12 @@ pub struct Config {
     pub sealed_dir: Option<PathBuf>,
     /// Bytes that these copies may take.
     pub sealed_bytes: bytesize::ByteSize,
-    /// Bytes that cached certificates may hold.
-    pub cert_cache: bytesize::ByteSize,
+    /// How much memory the process may use.
+    pub memory_limit: MemoryLimit,
+    /// At which share of it each stage of overload begins.
+    pub overload: Thresholds,
+    /// Bytes that cached certificates may hold; as the plan of memory has it if there is none.
+    pub cert_cache: Option<bytesize::ByteSize>,
     /// Certificates that are loaded at the same time; more loads wait.
     pub cert_loads: usize,
     /// Certificates that may be loaded in a second.

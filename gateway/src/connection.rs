@@ -1,6 +1,8 @@
 //! Downstream connections: what is known of one for as long as it lives, and how its requests reach pingora.
 
 mod digests;
+mod frame;
+mod frame_flood;
 mod header_phase;
 mod http1;
 mod http2;
@@ -22,6 +24,7 @@ use pingora_proxy::Session;
 
 use crate::drain::{DrainWatch, Phase};
 use crate::listener::ListenerName;
+use crate::overload::{Pressure, Refused, Stage};
 
 pub(crate) use digests::Digests;
 pub(crate) use service::Watches;
@@ -59,6 +62,7 @@ pub struct TlsFacts {
 pub(crate) struct Facts {
     pub(crate) connection: Connection,
     pub(crate) drain: DrainWatch,
+    pub(crate) pressure: Pressure,
 }
 
 /// The connection that a request came on; `None` if it was not accepted by [`crate::listener::serve`].
@@ -66,11 +70,23 @@ pub fn of(session: &Session) -> Option<&Connection> {
     facts_of(session).map(|facts| &facts.connection)
 }
 
-/// Whether the process is draining, so that a response should say `Connection: close` (`session.set_keepalive(None)`).
+/// Whether a response should say `Connection: close` (`session.set_keepalive(None)`): while the process drains, and on some
+/// connections while memory runs short.
 ///
 /// A request that arrives while draining is answered so without this; it is for those that were under way before.
-pub fn is_draining(session: &Session) -> bool {
-    facts_of(session).is_some_and(|facts| *facts.drain.borrow() >= Phase::Draining)
+pub fn is_ending(session: &Session) -> bool {
+    facts_of(session)
+        .is_some_and(|facts| *facts.drain.borrow() >= Phase::Draining || facts.pressure.closes_after_response())
+}
+
+/// Whether memory runs short, be it only a little.
+pub(crate) fn is_memory_short(session: &Session) -> bool {
+    facts_of(session).is_some_and(|facts| facts.pressure.stage() > Stage::Calm)
+}
+
+/// Whether a new request is refused as memory runs short.
+pub(crate) fn refuses_requests(session: &Session) -> bool {
+    facts_of(session).is_some_and(|facts| facts.pressure.refuses(facts.connection.listener, Refused::Request))
 }
 
 fn facts_of(session: &Session) -> Option<&Facts> {
@@ -86,8 +102,10 @@ pub(crate) enum Closed {
     RequestLine,
     WriteStalled,
     RapidReset,
+    FrameFlood,
     MalformedStreams,
     Drained,
+    Overload,
 }
 
 impl Closed {
@@ -99,8 +117,10 @@ impl Closed {
             Self::RequestLine => "request_line",
             Self::WriteStalled => "write_stalled",
             Self::RapidReset => "rapid_reset",
+            Self::FrameFlood => "frame_flood",
             Self::MalformedStreams => "malformed_streams",
             Self::Drained => "drained",
+            Self::Overload => "overload",
         }
     }
 
@@ -115,6 +135,6 @@ pub fn describe_metrics() {
     describe_counter!(
         "postern_connection_closed_total",
         Unit::Count,
-        "Connections closed by the gateway, by reason: idle, too slow, too large, abusive, or drained."
+        "Connections closed by the gateway, by reason: idle, too slow, too large, abusive, drained, or to free memory."
     );
 }

@@ -19,6 +19,7 @@ pub mod drain;
 pub mod health;
 pub mod listener;
 pub mod live;
+pub mod overload;
 pub mod proxy;
 pub mod route;
 pub mod tables;

@@ -91,7 +91,12 @@ impl ListenerName {
 
     /// False for the probe listeners: Knative's prober sends no PROXY header, whatever stands in front of the others.
     pub const fn may_be_proxied(self) -> bool {
-        !matches!(self, Self::ProbeHttp | Self::ProbeHttps)
+        !self.is_probe()
+    }
+
+    /// True for the listeners that Knative's prober asks.
+    pub const fn is_probe(self) -> bool {
+        matches!(self, Self::ProbeHttp | Self::ProbeHttps)
     }
 
     /// Whose hosts are served here: internal listeners serve those of [`Visibility::External`] as well.
@@ -141,7 +146,7 @@ pub fn describe_metrics() {
     describe_counter!(
         "postern_listener_refused_total",
         Unit::Count,
-        "Connections closed right after accepting, by listener and reason: a limit, or a bad PROXY header."
+        "Connections closed right after accepting, by listener and reason: a limit, lack of memory, or a bad PROXY header."
     );
     describe_counter!(
         "postern_listener_accept_errors_total",

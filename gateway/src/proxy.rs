@@ -51,6 +51,11 @@ use retry::Exchange;
 pub use figures::describe_metrics;
 pub use settings::Settings;
 
+/// How long an HTTP/2 client may take no byte of a stream that it opened no window for: what waits for it, up to 64 KiB and
+/// about 500 KiB of the upstream's answer, is held for that long; less while memory is short. (Of HTTP/1.1, the connection
+/// takes care.)
+const HTTP2_WRITE_STALL: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(10));
+
 /// Says whether the gateway is ready, for `/ready` on the internal listener.
 pub type Readiness = Arc<dyn Fn() -> bool + Send + Sync>;
 
@@ -118,6 +123,9 @@ impl Postern {
         let (arrival, request) = (Arrival::from(connection), session.req_header());
         ctx.request_id = admit::request_id(&self.settings.load(), &arrival, request);
         ctx.is_upgrade = is_websocket(request);
+        if !admit::is_readiness_question(&arrival, request) && connection::refuses_requests(session) {
+            return Admission::Answer(admit::overloaded());
+        }
         admit::admit(&self.tables.load(), &arrival, request, (self.is_ready)())
     }
 
@@ -125,8 +133,10 @@ impl Postern {
     fn prepare(&self, session: &mut Session) {
         let stream_idle = self.settings.load().stream_idle;
         session.set_read_timeout(stream_idle);
-        session.set_write_timeout(stream_idle);
-        if connection::is_draining(session) {
+        let (calm, short) = HTTP2_WRITE_STALL;
+        let write_stall = session.is_http2().then(|| if connection::is_memory_short(session) { short } else { calm });
+        session.set_write_timeout(stream_idle.or(write_stall));
+        if connection::is_ending(session) {
             session.set_keepalive(None);
         }
     }

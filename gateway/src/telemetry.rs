@@ -76,6 +76,7 @@ fn describe() {
     crate::apply::describe_metrics();
     crate::connection::describe_metrics();
     crate::listener::describe_metrics();
+    crate::overload::describe_metrics();
     crate::proxy::describe_metrics();
     crate::tls::describe_metrics();
 }

@@ -117,6 +117,7 @@ fn status(admin: &Admin) -> Value {
         "clusters": tables.clusters.len(),
         "tlsNames": tables.tls.len(),
         "faults": admin.faults.len(),
+        "overload": overload(admin),
         "certificates": {
             "cached": certs.entries,
             "bytes": certs.bytes,
@@ -133,6 +134,21 @@ fn status(admin: &Admin) -> Value {
                 "servedStale": sealed.stale,
             })),
         },
+    })
+}
+
+fn overload(admin: &Admin) -> Value {
+    let (limit, working_set) = admin.overload.usage().unzip();
+    let plan = admin.overload.plan().map(|plan| {
+        let parts = plan.parts().map(|(part, bytes)| (format!("{part}Bytes"), json!(bytes)));
+        let whole = [("limitBytes".to_owned(), json!(plan.limit)), ("fits".to_owned(), json!(plan.fits()))];
+        whole.into_iter().chain(parts).collect::<serde_json::Map<_, _>>()
+    });
+    json!({
+        "stage": admin.overload.stage().as_str(),
+        "limitBytes": limit,
+        "workingSetBytes": working_set,
+        "plan": plan,
     })
 }
 

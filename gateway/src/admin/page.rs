@@ -26,6 +26,13 @@ fn figures(page: &mut String, admin: &Admin) {
     row(page, &[&"virtual hosts", &tables.routes.len()]);
     row(page, &[&"clusters", &tables.clusters.len()]);
     row(page, &[&"TLS names", &tables.tls.len()]);
+    row(page, &[&"overload", &admin.overload.stage().as_str()]);
+    if let Some((limit, working_set)) = admin.overload.usage() {
+        row(page, &[&"memory", &format_args!("{working_set} of {limit}")]);
+    }
+    if let Some(plan) = admin.overload.plan() {
+        row(page, &[&"memory plan", &plan]);
+    }
     row(page, &[&"cached certificates", &certs.entries]);
     row(page, &[&"their bytes", &format_args!("{} of {}", certs.bytes, certs.budget)]);
     row(page, &[&"hits / misses", &format_args!("{} / {}", certs.hits, certs.misses)]);

@@ -14,6 +14,7 @@ use crate::drain::DrainWatch;
 use crate::health::Health;
 use crate::listener::{self, Admission, BoundListener, Limits, ListenerName, Policy};
 use crate::live::Live;
+use crate::overload;
 use crate::proxy::{self, Postern};
 use crate::tables::Tables;
 use crate::tls::{self, Terminator};
@@ -47,9 +48,30 @@ pub(super) fn answer(bound: Vec<BoundListener>, admin: Admin) -> io::Result<(Vec
     Ok((traffic, server))
 }
 
+/// What a TLS handshake under way takes at worst, in bytes.
+const HANDSHAKE: u64 = 64 * 1024;
+
 /// How many clients are served at once.
 pub(super) fn limits(config: &Config, max_connections: usize) -> Limits {
-    Limits { max_connections, max_connections_per_source: config.max_connections_per_client, ..Limits::default() }
+    let max_handshakes = handshakes_within(config.memory_limit.bytes());
+    Limits { max_connections, max_connections_per_source: config.max_connections_per_client, max_handshakes }
+}
+
+/// Handshakes have a quarter of the memory limit, if they have need of it.
+fn handshakes_within(memory_limit: Option<u64>) -> usize {
+    let most = Limits::default().max_handshakes;
+    let fitting = memory_limit.map_or(most as u64, |limit| limit / 4 / HANDSHAKE);
+    usize::try_from(fitting).unwrap_or(most).clamp(64, most)
+}
+
+/// What overload goes by.
+pub(super) fn overload_settings(config: &Config, max_connections: usize) -> overload::Settings {
+    overload::Settings {
+        memory_limit: config.memory_limit,
+        thresholds: config.overload,
+        cert_cache: config.cert_cache.map(|size| size.as_u64()),
+        max_connections,
+    }
 }
 
 /// What can be turned while traffic is served.
@@ -133,5 +155,19 @@ fn proxy_settings(config: &Config) -> proxy::Settings {
         stream_idle: Some(config.stream_idle_timeout).filter(|timeout| !timeout.is_zero()),
         access_log: config.access_log,
         ..proxy::Settings::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handshakes_have_a_quarter_of_a_small_memory_limit() {
+        for (limit, handshakes) in
+            [(None, 2_048), (Some(8 << 30), 2_048), (Some(256 << 20), 1_024), (Some(1 << 20), 64)]
+        {
+            assert_eq!(handshakes_within(limit), handshakes, "{limit:?}");
+        }
     }
 }

@@ -14,6 +14,7 @@ use crate::admin::{BudgetChange, Operator};
 use crate::config::{Config, Effective, GATEWAY_SETTINGS, Layers, Origin};
 use crate::listener::Admission;
 use crate::live::Live;
+use crate::overload::Overload;
 use crate::telemetry::LogLevel;
 
 /// What can be turned.
@@ -23,6 +24,7 @@ pub(super) struct Parts {
     pub(super) certs: Arc<CertStore>,
     pub(super) admission: Arc<Admission>,
     pub(super) dials: Dials,
+    pub(super) overload: Arc<Overload>,
 }
 
 /// The configuration in effect, and how it changes.
@@ -132,12 +134,11 @@ impl Tuning {
     }
 
     fn turn(&self, config: &Config) {
-        let Parts { log, certs, admission, dials } = &self.parts;
+        let Parts { log, certs, admission, dials, overload } = &self.parts;
         let before = self.config.load();
         if before.log_level != config.log_level {
             log.set(&config.log_level);
         }
-        certs.set_budget(config.cert_cache.as_u64());
         certs.set_miss_rate(config.cert_miss_rate as u64);
         dials.turn(config);
         // It has been said already if there are too few of them, unless more are wanted now.
@@ -145,6 +146,7 @@ impl Tuning {
         let fit = if is_same { descriptors::fit_silently } else { descriptors::fit };
         if let Ok(connections) = fit(config.max_connections) {
             admission.set_limits(listeners::limits(config, connections));
+            overload.configure(listeners::overload_settings(config, connections));
         }
     }
 }

@@ -93,7 +93,7 @@ mod tests {
         let values = values(&[("cert-cache", "2MiB"), ("endpoint-wait", "7s")]);
         let layers = started(&[("cert-cache", "1MiB")]).with_maps(GATEWAY_SETTINGS, &values);
         let config = Config::resolve(&layers).expect("it is valid");
-        assert_eq!((config.cert_cache.as_u64(), config.endpoint_wait.as_secs()), (1 << 20, 7));
+        assert_eq!((config.cert_cache, config.endpoint_wait.as_secs()), (Some(bytesize::ByteSize::mib(1)), 7));
         let effective = |name| GATEWAY_SETTINGS.iter().find(|s| s.name == name).map(|s| layers.effective(s));
         let wait = effective("endpoint-wait").expect("it is a setting");
         assert_eq!(wait.place.as_deref(), Some("postern-system/config-postern endpoint-wait"));

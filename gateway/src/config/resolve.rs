@@ -1,16 +1,21 @@
 //! From layers of text to a valid [`Config`], or to every fault in them.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-
-use certstore::SecretRef;
+use std::net::SocketAddr;
 
 use super::layers::{ConfigFault, Layers, Origin, place};
+use super::parse::{
+    default_address, parse_cert_cache, parse_listen, parse_log_format, parse_log_level, parse_memory_limit,
+    parse_object, parse_secret_ref, parse_source, parse_tls_version, parse_word,
+};
 use super::setting::{GATEWAY_SETTINGS, Setting};
-use super::value::{parse_count, parse_range, parse_size, parse_switch, parse_time};
-use super::{Config, KubeConfig, LogFormat, SourceConfig, StatusConfig};
+use super::value::{parse_count, parse_percent, parse_range, parse_size, parse_switch, parse_time};
+use super::{Config, KubeConfig, SourceConfig, StatusConfig};
 use crate::listener::ListenerName;
-use crate::tls::TlsVersion;
+use crate::overload::Thresholds;
+
+/// The stages' settings, as they follow one another.
+const THRESHOLDS: [&str; 3] = ["overload-shrink", "overload-close", "overload-refuse"];
 
 impl Config {
     /// Makes a configuration of what the layers say.
@@ -21,6 +26,7 @@ impl Config {
         let mut read = Reader { layers, faults: Vec::new() };
         let config = read.config();
         read.check_timeouts(&config);
+        read.check_thresholds(config.overload);
         if read.faults.is_empty() { Ok(config) } else { Err(read.faults) }
     }
 }
@@ -51,7 +57,9 @@ impl Reader<'_> {
             listen: read.listen(),
             sealed_dir: read.optional("sealed-dir", |text| Ok(text.into())),
             sealed_bytes: read.value("sealed-bytes", parse_size),
-            cert_cache: read.value("cert-cache", parse_size),
+            memory_limit: read.value("memory-limit", parse_memory_limit),
+            overload: read.thresholds(),
+            cert_cache: read.value("cert-cache", parse_cert_cache),
             cert_loads: read.value("cert-loads", parse_count),
             cert_miss_rate: read.value("cert-miss-rate", parse_count),
             default_certificate: read.optional("default-certificate", parse_secret_ref),
@@ -192,98 +200,40 @@ impl Reader<'_> {
         listen
     }
 
+    fn thresholds(&mut self) -> Thresholds {
+        let [shrink, close, refuse] = THRESHOLDS.map(|name| self.value(name, parse_percent));
+        Thresholds { shrink, close, refuse }
+    }
+
+    /// Each stage includes those before it.
+    fn check_thresholds(&mut self, given: Thresholds) {
+        let percents = [given.shrink, given.close, given.refuse];
+        for (names, [lower, upper]) in
+            THRESHOLDS.windows(2).zip([[percents[0], percents[1]], [percents[1], percents[2]]])
+        {
+            if lower >= upper {
+                let message = format!("{lower}% is not below {}, which is {upper}%", names[1]);
+                self.fault_of_changed(&[names[0], names[1]], message);
+            }
+        }
+    }
+
     fn check_timeouts(&mut self, config: &Config) {
         if config.drain_delay > config.drain_timeout {
             let message = format!(
                 "the drain-delay of {:?} is longer than drain-timeout, which is {:?} and includes it",
                 config.drain_delay, config.drain_timeout
             );
-            let origins =
-                ["drain-delay", "drain-timeout"].map(|name| (name, self.layers.effective(setting(name)).origin));
-            // If one of them has been changed by a ConfigMap, that is the one to be taken back.
-            let changed = origins.into_iter().find(|(_, origin)| *origin == Origin::ConfigMap);
-            let (name, origin) = changed.unwrap_or(origins[0]);
-            self.fault(setting(name), origin, message);
+            self.fault_of_changed(&["drain-delay", "drain-timeout"], message);
         }
     }
-}
 
-fn default_address(name: ListenerName) -> SocketAddr {
-    let ip = if name == ListenerName::Admin { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
-    SocketAddr::new(IpAddr::V4(ip), name.default_port())
-}
-
-fn parse_source(text: &str) -> Result<SourceConfig, String> {
-    match text.split_once(':') {
-        Some(("dir", path)) if !path.is_empty() => Ok(SourceConfig::Dir(path.into())),
-        None if text == "kube" => Ok(SourceConfig::Kube(KubeConfig::default())),
-        _ => Err(format!("{text:?} is not a source; write dir:PATH for a directory of manifests, or kube")),
+    /// Of settings that do not go together the first is at fault; if a `ConfigMap` has changed one of them, that is the one
+    /// to be taken back.
+    fn fault_of_changed(&mut self, names: &[&str], message: String) {
+        let is_changed = |name: &&str| self.layers.effective(setting(name)).origin == Origin::ConfigMap;
+        self.fault_of(names.iter().copied().find(is_changed).unwrap_or(names[0]), message);
     }
-}
-
-fn parse_listen(text: &str) -> Result<(ListenerName, Option<SocketAddr>), String> {
-    let (name, address) =
-        text.split_once('=').ok_or_else(|| format!("{text:?} is neither NAME=ADDRESS:PORT nor NAME=off"))?;
-    let name: ListenerName = name.trim().parse().map_err(|error| format!("{error}"))?;
-    if address.trim() == "off" {
-        return Ok((name, None));
-    }
-    let address: SocketAddr = address.trim().parse().map_err(|_| {
-        format!("{address:?} is not an address; write {name}=0.0.0.0:{port} or {name}=off", port = name.default_port())
-    })?;
-    if name == ListenerName::Admin && !address.ip().is_loopback() {
-        return Err(format!("admin can only listen on a loopback address such as 127.0.0.1, not on {}", address.ip()));
-    }
-    Ok((name, Some(address)))
-}
-
-fn parse_secret_ref(text: &str) -> Result<SecretRef, String> {
-    parse_object("a Secret", text).map(|(namespace, name)| SecretRef::new(namespace, name))
-}
-
-fn parse_object(what: &str, text: &str) -> Result<(String, String), String> {
-    match text.split_once('/') {
-        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
-            Ok((namespace.to_owned(), name.to_owned()))
-        }
-        _ => Err(format!("{text:?} is not {what}; write NAMESPACE/NAME")),
-    }
-}
-
-fn parse_tls_version(text: &str) -> Result<TlsVersion, String> {
-    match text {
-        "1.2" => Ok(TlsVersion::Tls12),
-        "1.3" => Ok(TlsVersion::Tls13),
-        _ => Err(format!("{text:?} is not a TLS version that is offered; write 1.2 or 1.3")),
-    }
-}
-
-fn parse_log_format(text: &str) -> Result<LogFormat, String> {
-    match text {
-        "text" => Ok(LogFormat::Text),
-        "json" => Ok(LogFormat::Json),
-        _ => Err(format!("{text:?} is not a log format; write text or json")),
-    }
-}
-
-fn parse_log_level(text: &str) -> Result<String, String> {
-    // A bare word that is no level would be taken for a target, and switch off all others.
-    let is_level =
-        |part: &str| part.contains(['=', '[']) || part.trim().parse::<tracing::Level>().is_ok() || part == "off";
-    match tracing_subscriber::EnvFilter::try_new(text) {
-        Ok(_) if text.split(',').all(is_level) => Ok(text.to_owned()),
-        _ => Err(format!(
-            "{text:?} is not a log level; write error, warn, info, debug or trace, or directives such as \
-             info,certstore=debug"
-        )),
-    }
-}
-
-fn parse_word(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.contains(char::is_whitespace) {
-        return Err(format!("{text:?} is not a name"));
-    }
-    Ok(text.to_owned())
 }
 
 /// As many as the processors that the process may use (the cgroup's quota included).
@@ -293,7 +243,10 @@ fn processors() -> usize {
 
 #[cfg(test)]
 mod tests {
+    use bytesize::ByteSize;
+
     use super::*;
+    use crate::overload::MemoryLimit;
 
     fn flags(pairs: &[(&str, &str)]) -> BTreeMap<String, Vec<String>> {
         let mut flags: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -335,7 +288,7 @@ mod tests {
             .with_file(GATEWAY_SETTINGS, file)
             .expect("the file is valid");
         let config = Config::resolve(&layers).expect("the configuration is valid");
-        assert_eq!(config.cert_cache.as_u64(), 1 << 20);
+        assert_eq!(config.cert_cache, Some(ByteSize::mib(1)));
         assert_eq!((config.cert_loads, config.threads, config.access_log), (2, 3, false));
     }
 
@@ -377,6 +330,28 @@ mod tests {
     fn a_drain_delay_beyond_the_deadline_is_refused() {
         let faults = resolve(&[("source", "dir:/m"), ("drain-timeout", "1s")]).unwrap_err();
         assert_eq!(faults[0].place, "--drain-delay");
+    }
+
+    #[test]
+    fn stages_of_overload_that_do_not_follow_one_another_are_refused() {
+        let faults = resolve(&[("source", "dir:/m"), ("overload-shrink", "92%")]).unwrap_err();
+        assert_eq!(faults.iter().map(|fault| fault.place.as_str()).collect::<Vec<_>>(), ["--overload-shrink"]);
+        assert!(faults[0].message.contains("overload-close, which is 92%"), "{}", faults[0].message);
+        let faults = resolve(&[("source", "dir:/m"), ("overload-close", "99"), ("overload-shrink", "0")]).unwrap_err();
+        let places: Vec<_> = faults.iter().map(|fault| fault.place.as_str()).collect();
+        assert_eq!(places, ["--overload-shrink", "--overload-close"]);
+    }
+
+    #[test]
+    fn memory_is_limited_by_the_cgroup_by_a_size_or_not_at_all() {
+        let limit = |text| resolve(&[("source", "dir:/m"), ("memory-limit", text)]).map(|config| config.memory_limit);
+        assert_eq!(limit("auto").ok(), Some(MemoryLimit::Auto));
+        assert_eq!(limit("off").ok(), Some(MemoryLimit::Off));
+        assert_eq!(limit("300MiB").ok(), Some(MemoryLimit::Size(ByteSize::mib(300))));
+        let faults = limit("none").unwrap_err();
+        assert!(faults[0].message.ends_with("or auto, or off"), "{}", faults[0].message);
+        let config = resolve(&[("source", "dir:/m"), ("cert-cache", "auto")]).expect("it is valid");
+        assert_eq!(config.cert_cache, None);
     }
 
     #[test]

@@ -121,8 +121,27 @@ pub const GATEWAY_SETTINGS: &[Setting] = &[
     ),
     // 2 to 4 KiB each.
     one("sealed-bytes", "SIZE", "64MiB", "Disk space that encrypted copies may take"),
-    // A twentieth of the 800 MiB that Kourier's gateway is given; room for about 9,000 ECDSA certificates.
-    one("cert-cache", "SIZE", "32MiB", "Memory that cached certificates may hold").live(),
+    one(
+        "memory-limit",
+        "auto|SIZE|off",
+        "auto",
+        "Memory that the process may use: what its cgroup allows, or a size if that is less; `off` follows no limit",
+    ).live(),
+    // See `overload::Thresholds`.
+    one(
+        "overload-shrink",
+        "PERCENT",
+        "85%",
+        "Share of the memory limit at which the certificate cache is shrunk and memory given back",
+    ).live(),
+    one("overload-close", "PERCENT", "92%", "Share at which idle connections, and then others, are closed").live(),
+    one("overload-refuse", "PERCENT", "96%", "Share at which new connections are closed and requests answered 503").live(),
+    one(
+        "cert-cache",
+        "auto|SIZE",
+        "auto",
+        "Memory that cached certificates may hold; `auto` plans it from the memory limit, and is 32MiB without one",
+    ).live(),
     one("cert-loads", "COUNT", "64", "Certificates that are loaded at the same time"),
     one(
         "cert-miss-rate",

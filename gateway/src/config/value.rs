@@ -39,6 +39,14 @@ pub(super) fn parse_switch(text: &str) -> Result<bool, String> {
     }
 }
 
+/// Reads a share like `85%`, from 1 to 100.
+pub(super) fn parse_percent(text: &str) -> Result<u8, String> {
+    match text.strip_suffix('%').unwrap_or(text).parse() {
+        Ok(percent @ 1..=100) => Ok(percent),
+        _ => Err(format!("{text:?} is not a share; write it like 85%, from 1% to 100%")),
+    }
+}
+
 /// Reads a whole number of at least 1.
 pub(super) fn parse_count(text: &str) -> Result<usize, String> {
     match text.parse() {
@@ -70,6 +78,14 @@ mod tests {
         assert_eq!(parse_range("10.1.2.3"), "10.1.2.3/32".parse().map_err(|_| String::new()));
         for text in ["10.0.0.0/33", "fe80::/129", "ten", "10.0.0.0/", ""] {
             assert!(parse_range(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn shares_are_read_with_and_without_a_percent_sign() {
+        assert_eq!((parse_percent("85%"), parse_percent("100")), (Ok(85), Ok(100)));
+        for text in ["", "0", "101%", "-1", "8.5%", "85%%"] {
+            assert!(parse_percent(text).is_err(), "{text}");
         }
     }
 

@@ -16,8 +16,7 @@ use pingora_http::ResponseHeader;
 use tokio::io::AsyncWriteExt;
 
 use super::stream::Downstream;
-use super::{Connection, Facts};
-use crate::drain::DrainWatch;
+use super::{Connection, Facts, Watches};
 
 /// How long a closed connection is read for, so that the client gets what it was sent last.
 const LINGER: Duration = Duration::from_secs(1);
@@ -41,7 +40,7 @@ impl Digests {
         fd: RawFd,
         cipher: Option<&'static str>,
         http2: bool,
-        drain: DrainWatch,
+        watches: &Watches,
     ) -> pingora_error::Result<Self> {
         let socket = SocketDigest::from_raw_fd(fd);
         // Both cells are new and therefore empty: `set` cannot fail.
@@ -51,7 +50,7 @@ impl Digests {
             Arc::new(SslDigest::new(cipher.unwrap_or_default(), tls.protocol_version, None, None, Vec::new()))
         });
         let answer = Box::new(ResponseHeader::build(200, Some(0))?);
-        let facts = Facts { connection, drain };
+        let facts = Facts { connection, drain: watches.drain.clone(), pressure: watches.pressure.clone() };
         Ok(Self {
             proxy: Arc::new(ProxyDigest::new(answer, Some(Box::new(facts)))),
             socket: Arc::new(socket),

@@ -3,12 +3,14 @@
 //! pingora's own loop waits for a request with the session and its request future allocated; this one waits with the
 //! stream alone.
 
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp};
 use pingora_core::protocols::Shutdown;
 use pingora_core::protocols::http::ServerSession;
 use pingora_proxy::ProxyHttp;
+use tokio::time::Instant;
 
 use super::header_phase::GATE;
 use super::service::{Service, Watches};
@@ -67,6 +69,7 @@ pub(super) async fn await_bytes(stream: &mut Downstream, patience: Duration, wat
     if stream.has_bytes() {
         return true;
     }
+    let number = usize::try_from(stream.as_raw_fd()).unwrap_or_default();
     let mut drain = watches.drain.clone();
     let closing = async {
         // An error means that nobody can start a drain any more.
@@ -83,6 +86,7 @@ pub(super) async fn await_bytes(stream: &mut Downstream, patience: Duration, wat
         },
         () = closing => Some(Closed::Drained),
         () = tokio::time::sleep(patience) => Some(Closed::IdleTimeout),
+        () = watches.pressure.leave(number, Instant::now()) => Some(Closed::Overload),
     };
     if let Some(reason) = ended {
         reason.count();

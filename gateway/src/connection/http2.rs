@@ -1,5 +1,6 @@
 //! HTTP/2 connections: streams are served side by side; GOAWAY when draining or idle.
 
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -29,6 +30,7 @@ where
     P::CTX: Send + Sync,
 {
     stream.begin_http2();
+    let number = usize::try_from(stream.as_raw_fd()).unwrap_or_default();
     let digest = Arc::new(Digest {
         ssl_digest: stream.get_ssl_digest(),
         timing_digest: stream.get_timing_digest(),
@@ -41,11 +43,13 @@ where
         return;
     };
     let streams = Arc::new(Streams::new(permit));
-    Http2 { conn, digest, streams, malformed: 0, going_away: false }.run(service, watches).await;
+    Http2 { conn, number, digest, streams, malformed: 0, going_away: false }.run(service, watches).await;
 }
 
 struct Http2 {
     conn: H2Connection<Stream, Bytes>,
+    /// Tells it apart from others, more or less.
+    number: usize,
     digest: Arc<Digest>,
     streams: Arc<Streams>,
     malformed: u32,
@@ -61,7 +65,8 @@ impl Http2 {
         let mut drain = watches.drain.clone();
         let settings = service.settings.load().http2.clone();
         loop {
-            let patience = if self.going_away { GOAWAY_LINGER } else { settings.idle_timeout };
+            let patience =
+                if self.going_away { GOAWAY_LINGER } else { watches.pressure.idle_timeout(settings.idle_timeout) };
             tokio::select! {
                 biased;
                 Ok(_) = drain.wait_for(|phase| *phase >= Phase::Draining), if !self.going_away => {
@@ -78,6 +83,11 @@ impl Http2 {
                     }
                     Ok(None) | Err(_) => return,
                 },
+                call = watches.pressure.called(self.number), if !self.going_away => {
+                    if call.is_for_busy() || self.streams.is_idle() {
+                        self.go_away(Closed::Overload);
+                    }
+                }
                 () = self.streams.idle_for(patience) => {
                     if self.going_away {
                         return;
@@ -123,9 +133,13 @@ impl Streams {
         });
     }
 
+    fn is_idle(&self) -> bool {
+        self.open.load(Ordering::Relaxed) == 0
+    }
+
     /// Returns when no stream has been open for `patience`.
     async fn idle_for(&self, patience: Duration) {
-        while self.open.load(Ordering::Relaxed) > 0 {
+        while !self.is_idle() {
             self.ended.notified().await;
         }
         tokio::time::sleep(patience).await;

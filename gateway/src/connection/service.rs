@@ -15,6 +15,7 @@ use super::{Http2Settings, Settings, http1, http2};
 use crate::drain::DrainWatch;
 use crate::listener::{Admission, Permit};
 use crate::live::Live;
+use crate::overload::Pressure;
 use crate::tls::Terminator;
 
 /// Serves the connections that listeners accept.
@@ -42,6 +43,8 @@ pub(crate) struct Watches {
     pub(crate) drain: DrainWatch,
     /// The same as pingora understands it: true from [`Phase::Draining`](crate::drain::Phase::Draining) on.
     pub(crate) shutdown: ShutdownWatch,
+    /// How short memory is.
+    pub(crate) pressure: Pressure,
 }
 
 impl<P> Service<P>
@@ -52,7 +55,7 @@ where
     /// How long a connection may idle, and how long a header may take, as of now.
     pub(crate) fn timeouts(&self) -> (Duration, Duration) {
         let settings = self.settings.load();
-        (settings.idle_timeout, settings.header_timeout)
+        (self.admission.pressure().idle_timeout(settings.idle_timeout), settings.header_timeout)
     }
 
     /// Serves one connection until it ends. `permit` is given back when its last request has ended.

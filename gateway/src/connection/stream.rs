@@ -18,9 +18,9 @@ use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
 use super::digests::Digests;
+use super::frame::{FrameWatch, PREFACE};
 use super::header_phase::{HeaderFault, HeaderGate, HeaderPhase};
 use super::request_head::RequestHead;
-use super::reset_flood::{PREFACE, ResetCounter};
 use super::socket::Socket;
 use super::write_buffer::WriteBuffer;
 use super::{Closed, Settings};
@@ -41,7 +41,7 @@ pub(crate) struct Downstream {
     ahead: BytesMut,
     out: WriteBuffer,
     header: HeaderPhase,
-    http2: Option<ResetCounter>,
+    http2: Option<Box<FrameWatch>>,
     write_stall: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
     pub(super) digests: Digests,
@@ -63,9 +63,10 @@ impl Downstream {
 
     /// From here on the connection is HTTP/2.
     pub(super) fn begin_http2(&mut self) {
-        let mut counter = ResetCounter::new();
-        counter.accept(&self.ahead);
-        self.http2 = Some(counter);
+        let mut frames = FrameWatch::new();
+        // A few kilobytes are no flood yet.
+        let _ = frames.received(&self.ahead);
+        self.http2 = Some(Box::new(frames));
     }
 
     /// A request is about to be read; its header is timed from here. `held` is what pingora has of it.
@@ -133,9 +134,9 @@ impl Downstream {
         let before = buf.filled().len();
         ready!(self.io.poll_read(cx, buf))?;
         let read = &buf.filled()[before..];
-        if self.http2.as_mut().is_some_and(|counter| !counter.accept(read)) {
-            Closed::RapidReset.count();
-            return Poll::Ready(Err(io::Error::other("the client cancels most of its streams")));
+        if let Some(Err(reason)) = self.http2.as_mut().map(|frames| frames.received(read)) {
+            reason.count();
+            return Poll::Ready(Err(io::Error::other(reason.as_str())));
         }
         Poll::Ready(Ok(()))
     }
@@ -178,6 +179,12 @@ impl Downstream {
         ready!(timer.as_mut().poll(cx));
         Closed::WriteStalled.count();
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read what it is sent")))
+    }
+
+    fn count_sent(&mut self, result: &Poll<io::Result<usize>>) {
+        if let (Some(frames), Poll::Ready(Ok(bytes))) = (&mut self.http2, result) {
+            frames.sent(*bytes);
+        }
     }
 
     /// Sends what is held back when a response pauses.
@@ -276,6 +283,7 @@ impl AsyncWrite for Downstream {
             Some(_) => Pin::new(&mut this.io).poll_write(cx, buf),
             None => this.out.poll_write(cx, &mut this.io, buf),
         };
+        this.count_sent(&result);
         this.watch_stall(cx, result)
     }
 
@@ -287,6 +295,7 @@ impl AsyncWrite for Downstream {
         let this = &mut *self;
         if this.http2.is_some() {
             let result = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
+            this.count_sent(&result);
             return this.watch_stall(cx, result);
         }
         let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| &**buf);

@@ -60,7 +60,7 @@ pub async fn serve<P>(
 {
     let policy = policy.into();
     let (announce, shutdown) = watch::channel(false);
-    let watches = Watches { drain: drain.clone(), shutdown };
+    let watches = Watches { drain: drain.clone(), shutdown, pressure: service.admission.pressure().clone() };
     let mut trouble = Trouble::new(listener.name, service.admission.figures(listener.name));
     if let Err(error) = set_options(&listener.tcp, policy.load().keepalive) {
         tracing::warn!(listener = %listener.name, %error, "cannot set TCP options; going on without");
@@ -183,7 +183,7 @@ async fn establish<P>(
 ) -> Option<Box<Downstream>> {
     let fd = socket.as_raw_fd();
     let (io, cipher, http2) = if connection.listener.is_tls() {
-        let turn = async { service.admission.handshake().await };
+        let turn = async { service.admission.handshake(connection.listener).await };
         let established =
             service.tls.accept(socket, connection.listener, source_of(connection.client.ip()), turn).await.ok()?;
         connection.tls = Some(established.facts);
@@ -191,7 +191,7 @@ async fn establish<P>(
     } else {
         (Transport::Plain(socket), None, false)
     };
-    let digests = Digests::new(connection, fd, cipher, http2, watches.drain.clone()).ok()?;
+    let digests = Digests::new(connection, fd, cipher, http2, watches).ok()?;
     Some(Box::new(Downstream::new(io, digests, &service.settings.load())))
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use super::ListenerName;
 use super::figures::{Figures, OfListener, Refused};
 use crate::live::Live;
+use crate::overload::{self, Pressure};
 
 /// How many clients are served at once.
 #[derive(Clone, Copy, Debug)]
@@ -21,8 +22,8 @@ pub struct Limits {
     /// Connections of one source: an IPv4 address, or an IPv6 /64. 10,000: a load balancer or a node that hides its
     /// clients is one source, and still no source can take every place. Above, they are closed as well.
     pub max_connections_per_source: usize,
-    /// TLS handshakes under way. 2,048: about 64 KiB each in the worst case. Above, connections wait for their turn, for
-    /// no longer than a handshake may take.
+    /// TLS handshakes under way. 2,048, or as many as fit a quarter of a smaller memory limit: about 64 KiB each in the
+    /// worst case. Above, connections wait for their turn, for no longer than a handshake may take.
     pub max_handshakes: usize,
 }
 
@@ -41,6 +42,9 @@ pub enum Refusal {
     /// This source has as many connections as one may have.
     #[error("the limit of connections from one source is reached")]
     TooManyFromSource,
+    /// Memory runs short.
+    #[error("memory runs short")]
+    Overload,
 }
 
 impl From<Refusal> for Refused {
@@ -48,6 +52,7 @@ impl From<Refusal> for Refused {
         match refusal {
             Refusal::TooMany => Self::MaxConnections,
             Refusal::TooManyFromSource => Self::MaxConnectionsPerSource,
+            Refusal::Overload => Self::Overload,
         }
     }
 }
@@ -59,6 +64,7 @@ pub struct Admission {
     open: watch::Sender<usize>,
     sources: Mutex<HashMap<IpAddr, usize, RandomState>>,
     handshakes: Semaphore,
+    pressure: Pressure,
     figures: Figures,
 }
 
@@ -70,6 +76,7 @@ impl Admission {
             open: watch::Sender::new(0),
             sources: Mutex::default(),
             handshakes: Semaphore::new(limits.max_handshakes.min(Semaphore::MAX_PERMITS)),
+            pressure: Pressure::new(),
             figures: Figures::new(),
         })
     }
@@ -77,6 +84,11 @@ impl Admission {
     /// What is counted of a listener.
     pub(super) fn figures(&self, listener: ListenerName) -> &OfListener {
         self.figures.of(listener)
+    }
+
+    /// How short memory is.
+    pub(crate) fn pressure(&self) -> &Pressure {
+        &self.pressure
     }
 
     /// Changes how many may connect; those who are connected stay. How many may shake hands stays as it was.
@@ -97,6 +109,9 @@ impl Admission {
 
     /// Lets a connection in; it counts until the permit is dropped.
     pub fn admit(self: &Arc<Self>, listener: ListenerName) -> Result<Permit, Refusal> {
+        if self.pressure.refuses(listener, overload::Refused::Connection) {
+            return Err(Refusal::Overload);
+        }
         let admitted = self.open.send_if_modified(|open| {
             let room = *open < self.limits.load().max_connections;
             *open += usize::from(room);
@@ -109,9 +124,10 @@ impl Admission {
         Ok(Permit { admission: Arc::clone(self), listener, source: None })
     }
 
-    /// Waits for a turn to shake hands.
-    pub(crate) async fn handshake(&self) -> Option<SemaphorePermit<'_>> {
-        self.handshakes.acquire().await.ok()
+    /// Waits for a turn to shake hands; `None` if memory runs short by then.
+    pub(crate) async fn handshake(&self, listener: ListenerName) -> Option<SemaphorePermit<'_>> {
+        let turn = self.handshakes.acquire().await.ok()?;
+        (!self.pressure.refuses(listener, overload::Refused::Handshake)).then_some(turn)
     }
 
     fn enter(&self, source: IpAddr) -> Result<(), Refusal> {

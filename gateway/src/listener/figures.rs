@@ -9,18 +9,25 @@ use super::ListenerName;
 pub(super) enum Refused {
     MaxConnections,
     MaxConnectionsPerSource,
+    Overload,
     ProxyHeader,
     ProxyHeaderTimeout,
 }
 
 impl Refused {
-    const ALL: [Self; 4] =
-        [Self::MaxConnections, Self::MaxConnectionsPerSource, Self::ProxyHeader, Self::ProxyHeaderTimeout];
+    const ALL: [Self; 5] = [
+        Self::MaxConnections,
+        Self::MaxConnectionsPerSource,
+        Self::Overload,
+        Self::ProxyHeader,
+        Self::ProxyHeaderTimeout,
+    ];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::MaxConnections => "max_connections",
             Self::MaxConnectionsPerSource => "max_connections_per_source",
+            Self::Overload => "overload",
             Self::ProxyHeader => "proxy_header",
             Self::ProxyHeaderTimeout => "proxy_header_timeout",
         }

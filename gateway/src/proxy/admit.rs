@@ -7,6 +7,7 @@ use pingora_http::RequestHeader;
 
 use crate::connection::{Connection, TlsFacts};
 use crate::listener::ListenerName;
+use crate::overload::RETRY_AFTER;
 use crate::route::matching::NoMatch;
 use crate::route::{Decision, Matched, RequestFacts, host, match_request};
 use crate::tables::Snapshot;
@@ -52,7 +53,7 @@ pub fn admit(snapshot: &Snapshot, arrival: &Arrival<'_>, request: &RequestHeader
     let Some(authority) = authority(request) else {
         return Admission::Answer(refuse(Refusal::InvalidHost));
     };
-    if is_readiness_question(arrival.listener, authority, request) {
+    if is_readiness_question(arrival, request) {
         return Admission::Answer(readiness(is_ready));
     }
     match match_request(snapshot, &facts(arrival, authority, request)) {
@@ -104,10 +105,17 @@ fn readiness(is_ready: bool) -> Answer {
     }
 }
 
-fn is_readiness_question(listener: ListenerName, authority: &str, request: &RequestHeader) -> bool {
-    listener == ListenerName::InternalHttp
+/// Whether a request asks for the readiness of the gateway.
+pub fn is_readiness_question(arrival: &Arrival<'_>, request: &RequestHeader) -> bool {
+    arrival.listener == ListenerName::InternalHttp
         && request.uri.path() == READY_PATH
-        && host::fold(authority).is_some_and(|host| host == READY_HOST)
+        && authority(request).and_then(host::fold).is_some_and(|host| host == READY_HOST)
+}
+
+/// The answer to a request for which there is no memory.
+pub(super) fn overloaded() -> Answer {
+    let answer = Answer::new(StatusCode::SERVICE_UNAVAILABLE, "the gateway is short of memory").closing();
+    Answer { retry_after: Some(RETRY_AFTER), ..answer }
 }
 
 /// To the same place with https, on the default port.

@@ -23,6 +23,8 @@ pub struct Answer {
     pub location: Option<String>,
     /// The value of `K-Network-Hash`, in the answer to a probe.
     pub network_hash: Option<String>,
+    /// The value of `Retry-After`, in seconds.
+    pub retry_after: Option<u32>,
     /// Whether the connection can go on: not after a request whose extent is in doubt.
     pub keeps_connection: bool,
 }
@@ -30,7 +32,14 @@ pub struct Answer {
 impl Answer {
     /// An answer with a line of text.
     pub fn new(status: StatusCode, body: impl Into<String>) -> Self {
-        Self { status, body: body.into(), location: None, network_hash: None, keeps_connection: true }
+        Self {
+            status,
+            body: body.into(),
+            location: None,
+            network_hash: None,
+            retry_after: None,
+            keeps_connection: true,
+        }
     }
 
     /// Closes the connection after the answer.
@@ -52,6 +61,9 @@ impl Answer {
         }
         if let Some(hash) = &self.network_hash {
             header.insert_header(NETWORK_HASH, hash.as_str())?;
+        }
+        if let Some(seconds) = self.retry_after {
+            header.insert_header(header::RETRY_AFTER, seconds)?;
         }
         Ok(header)
     }

@@ -73,20 +73,20 @@ impl Terminator {
     /// the client's address, or what stands for its network.
     ///
     /// `turn` is waited for once the client has sent something, and what it yields is held to the end: the place of this
-    /// handshake among those that may be under way.
+    /// handshake among those that may be under way. `None` refuses it.
     pub async fn accept<T>(
         &self,
         socket: Socket,
         listener: ListenerName,
         source: IpAddr,
-        turn: impl Future<Output = T>,
+        turn: impl Future<Output = Option<T>>,
     ) -> Result<Established, HandshakeError> {
         let (first_byte_timeout, handshake_timeout) = self.timeouts();
         let first_byte = timeout(first_byte_timeout, socket.readable()).await;
         let began = Instant::now();
         let deadline = began + handshake_timeout;
         let shake = async {
-            let _turn = self.take_turn(turn).await;
+            let _turn = self.take_turn(turn).await.ok_or(HandshakeError::Overload)?;
             let _in_flight = self.figures.begin();
             self.shake_hands(socket, listener, source).await
         };

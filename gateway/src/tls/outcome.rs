@@ -17,6 +17,9 @@ pub enum HandshakeError {
     /// Time was up.
     #[error("the handshake took too long")]
     TimedOut,
+    /// Memory runs short.
+    #[error("memory runs short")]
+    Overload,
     /// It is no TLS, or none we speak.
     #[error("the ClientHello is not valid")]
     BadHello(#[source] io::Error),
@@ -49,6 +52,7 @@ pub(super) enum Outcome {
     NoHello,
     TooLarge,
     TimedOut,
+    Overload,
     BadHello,
     NoServerName,
     UnknownServerName,
@@ -57,11 +61,12 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Ok,
         Self::NoHello,
         Self::TooLarge,
         Self::TimedOut,
+        Self::Overload,
         Self::BadHello,
         Self::NoServerName,
         Self::UnknownServerName,
@@ -76,6 +81,7 @@ impl Outcome {
             Self::NoHello => "no_hello",
             Self::TooLarge => "too_large",
             Self::TimedOut => "timed_out",
+            Self::Overload => "overload",
             Self::BadHello => "bad_hello",
             Self::NoServerName => "no_server_name",
             Self::UnknownServerName => "unknown_server_name",
@@ -91,6 +97,7 @@ impl HandshakeError {
             Self::NoHello => Outcome::NoHello,
             Self::TooLarge => Outcome::TooLarge,
             Self::TimedOut => Outcome::TimedOut,
+            Self::Overload => Outcome::Overload,
             Self::BadHello(_) => Outcome::BadHello,
             Self::NoServerName => Outcome::NoServerName,
             Self::UnknownServerName { .. } => Outcome::UnknownServerName,

@@ -41,7 +41,7 @@ impl ProxyHttp for TestProxy {
         _: &mut ResponseHeader,
         (): &mut (),
     ) -> pingora_error::Result<()> {
-        if connection::is_draining(session) {
+        if connection::is_ending(session) {
             session.set_keepalive(None);
         }
         Ok(())

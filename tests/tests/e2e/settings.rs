@@ -54,7 +54,7 @@ async fn a_config_map_sets_the_cache_budget_and_gives_it_back() -> Result<()> {
     assert_eq!(setting["changes"], "live");
     assert_eq!(budget().await?.to_string(), (1 << 20).to_string());
     world.scene.manifests.remove("config-postern.yaml")?;
-    world.until_set("cert-cache", "32MiB", "default").await?;
+    world.until_set("cert-cache", "auto", "default").await?;
     assert_eq!(budget().await?.to_string(), (32 << 20).to_string());
     Ok(())
 }

@@ -1,0 +1,87 @@
+//! What overload counts.
+
+use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
+
+use super::Stage;
+use super::plan::Plan;
+
+/// Handles registered once.
+pub(super) struct Figures {
+    limit: Gauge,
+    working_set: Gauge,
+    stage: Gauge,
+    changes: [Counter; Stage::ALL.len()],
+}
+
+impl Figures {
+    pub(super) fn new() -> Self {
+        let change = |stage: Stage| counter!("postern_overload_stage_changes_total", "stage" => stage.as_str());
+        let figures = Self {
+            limit: gauge!("postern_memory_limit_bytes"),
+            working_set: gauge!("postern_memory_working_set_bytes"),
+            stage: gauge!("postern_overload_stage"),
+            changes: Stage::ALL.map(change),
+        };
+        figures.stage.set(0.0);
+        Self::plan(None);
+        figures
+    }
+
+    /// Zero if there is none.
+    pub(super) fn limit(&self, bytes: u64) {
+        self.limit.set(bytes as f64);
+    }
+
+    pub(super) fn working_set(&self, bytes: u64) {
+        self.working_set.set(bytes as f64);
+    }
+
+    pub(super) fn stage(&self, stage: Stage) {
+        self.stage.set(f64::from(stage as u8));
+        self.changes[stage as usize].increment(1);
+    }
+
+    /// It changes a few times in a process's life.
+    pub(super) fn plan(plan: Option<&Plan>) {
+        const NONE: Plan = Plan { limit: 0, fixed: 0, routes: 0, certificates: 0, connections: 0, headroom: 0 };
+        for (part, bytes) in plan.unwrap_or(&NONE).parts() {
+            gauge!("postern_memory_plan_bytes", "part" => part).set(bytes as f64);
+        }
+    }
+}
+
+impl std::fmt::Debug for Figures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Figures").finish_non_exhaustive()
+    }
+}
+
+/// Describes the metrics of this module to the recorder.
+pub(crate) fn describe_metrics() {
+    describe_gauge!(
+        "postern_memory_limit_bytes",
+        Unit::Bytes,
+        "The memory limit of the process, by cgroup or setting; 0 if there is none."
+    );
+    describe_gauge!(
+        "postern_memory_working_set_bytes",
+        Unit::Bytes,
+        "What counts against the limit: as the kubelet computes it for a cgroup, RSS for a limit by setting."
+    );
+    describe_gauge!("postern_memory_plan_bytes", Unit::Bytes, "How the memory limit is divided, by part.");
+    describe_gauge!(
+        "postern_overload_stage",
+        Unit::Count,
+        "What is done as memory runs short: 0 nothing, 1 shrink the certificate cache, 2 close connections, 3 refuse."
+    );
+    describe_counter!(
+        "postern_overload_stage_changes_total",
+        Unit::Count,
+        "Times that a stage of overload began, by stage."
+    );
+    describe_counter!(
+        "postern_overload_refused_total",
+        Unit::Count,
+        "What was refused for lack of memory: connections, handshakes, or requests (with 503)."
+    );
+}

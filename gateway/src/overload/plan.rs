@@ -1,0 +1,246 @@
+//! The plan: how the memory limit is divided, and whether that can work out.
+//!
+//! It is arithmetic on what was measured; what is really used, and what is done if it becomes too much, says the stage.
+
+use std::fmt;
+
+const MIB: u64 = 1 << 20;
+
+/// What the process takes with no service and no client: code, threads, the runtime, the allocator's own. Measured.
+pub(super) const FIXED: u64 = 24 * MIB;
+
+/// An idle connection with HTTP/2 over TLS, as `bench idle` measures it; with HTTP/1.1 it is less.
+pub(super) const PER_CONNECTION: u64 = 18 * 1024;
+
+/// The certificate cache where no limit is known: room for about 9,000 ECDSA certificates.
+pub(crate) const DEFAULT_CACHE: u64 = 32 * MIB;
+
+/// The least that the certificate cache has, whatever else is short: some 500 certificates, so that busy names stay.
+pub(super) const CACHE_FLOOR: u64 = 2 * MIB;
+
+/// More helps nobody: about 70,000 certificates.
+const CACHE_CEILING: u64 = 256 * MIB;
+
+/// The cache has a sixteenth of the limit even where all connections together would leave it nothing: they are rarely there
+/// all at once, and if they are, it shrinks.
+const CACHE_SHARE: u64 = 16;
+
+/// Requests and handshakes under way, and updates being read, need room whatever the limit is.
+const HEADROOM: u64 = 16 * MIB;
+
+/// What the limit is divided by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Demand {
+    /// In bytes.
+    pub(super) limit: u64,
+    /// Bytes of the process without services and clients.
+    pub(super) fixed: u64,
+    /// Bytes of routes, endpoints and indexes.
+    pub(super) routes: u64,
+    /// How many may be open.
+    pub(super) connections: usize,
+    /// Bytes of the certificate cache; `None` for what is left.
+    pub(super) cert_cache: Option<u64>,
+    /// The share of the limit, in percent, above which overload begins: what is planned stays below.
+    pub(super) shrink: u8,
+}
+
+/// The parts of the limit, in bytes. They add up to it if it [`fits`](Self::fits), and to more if not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) limit: u64,
+    pub(crate) fixed: u64,
+    pub(crate) routes: u64,
+    pub(crate) certificates: u64,
+    pub(crate) connections: u64,
+    /// For what is under way.
+    pub(crate) headroom: u64,
+}
+
+/// What would make a plan fit; either is enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Advice {
+    /// A limit of at least so many bytes.
+    pub(super) limit: u64,
+    /// At most so many connections.
+    pub(super) connections: u64,
+}
+
+impl Demand {
+    /// Divides the limit.
+    pub(super) fn plan(&self) -> Plan {
+        let plan = Plan {
+            limit: self.limit,
+            fixed: self.fixed,
+            routes: self.routes,
+            certificates: self.certificates(),
+            connections: self.connections as u64 * PER_CONNECTION,
+            headroom: self.least_headroom(),
+        };
+        let spare = self.limit.saturating_sub(plan.sum());
+        Plan { headroom: plan.headroom + spare, ..plan }
+    }
+
+    /// What would have to be changed if it does not fit.
+    pub(super) fn advice(&self) -> Advice {
+        let fits = |mebibytes: u64| Self { limit: mebibytes * MIB, ..*self }.plan().fits();
+        // Fitting begins somewhere and never ends: halve the interval.
+        let (mut too_little, mut enough) = (0_u64, 1 << 24);
+        while enough - too_little > 1 {
+            let middle = too_little.midpoint(enough);
+            if fits(middle) { enough = middle } else { too_little = middle }
+        }
+        let Plan { fixed, routes, certificates, headroom, .. } = self.plan();
+        let left = self.limit.saturating_sub(fixed + routes + certificates + headroom);
+        Advice { limit: enough * MIB, connections: left / PER_CONNECTION }
+    }
+
+    fn certificates(&self) -> u64 {
+        self.cert_cache.unwrap_or_else(|| {
+            let others = self.fixed + self.routes + self.least_headroom();
+            let without_connections = self.limit.saturating_sub(others);
+            let rest = without_connections.saturating_sub(self.connections as u64 * PER_CONNECTION);
+            let share = (self.limit / CACHE_SHARE).min(without_connections);
+            rest.max(share).clamp(CACHE_FLOOR, CACHE_CEILING)
+        })
+    }
+
+    fn least_headroom(&self) -> u64 {
+        (self.limit / 100 * u64::from(100 - self.shrink.min(100))).max(HEADROOM)
+    }
+}
+
+impl Plan {
+    /// Whether all of it can be used at the same time.
+    pub(crate) fn fits(&self) -> bool {
+        self.sum() <= self.limit
+    }
+
+    /// Whether the difference is not worth a change: what is planned by itself moves with every service that comes.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        let is_near = |one: u64, other: u64| one.abs_diff(other) <= one.max(other) / 16;
+        self.limit == other.limit
+            && self.connections == other.connections
+            && self.fits() == other.fits()
+            && is_near(self.certificates, other.certificates)
+            && is_near(self.headroom, other.headroom)
+            && is_near(self.routes.max(MIB), other.routes.max(MIB))
+    }
+
+    /// Name and bytes of each part.
+    pub(crate) fn parts(&self) -> [(&'static str, u64); 5] {
+        [
+            ("fixed", self.fixed),
+            ("routes", self.routes),
+            ("certificates", self.certificates),
+            ("connections", self.connections),
+            ("headroom", self.headroom),
+        ]
+    }
+
+    fn sum(&self) -> u64 {
+        self.parts().iter().map(|(_, bytes)| bytes).sum()
+    }
+}
+
+/// `limit 200 MiB = fixed 24 MiB + …`, or `<` where it does not fit.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "limit {} {}", Mebibytes(self.limit), if self.fits() { "=" } else { "<" })?;
+        for (place, (name, bytes)) in self.parts().into_iter().enumerate() {
+            let plus = if place == 0 { "" } else { " +" };
+            write!(f, "{plus} {name} {}", Mebibytes(bytes))?;
+        }
+        Ok(())
+    }
+}
+
+/// Bytes as people compare them.
+pub(super) struct Mebibytes(pub(super) u64);
+
+impl fmt::Display for Mebibytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mebibytes = self.0 as f64 / MIB as f64;
+        let digits = usize::from(mebibytes < 10.0 && !self.0.is_multiple_of(MIB));
+        write!(f, "{mebibytes:.digits$} MiB")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn demand(limit: u64, routes: u64, connections: usize) -> Demand {
+        let (limit, routes) = (limit * MIB, routes * MIB);
+        Demand { limit, fixed: FIXED, routes, connections, cert_cache: None, shrink: 85 }
+    }
+
+    #[test]
+    fn parts_of_a_plan_that_fits_add_up_to_the_limit() {
+        for (limit, routes, connections) in [(512, 20, 10_000), (4096, 100, 20_000), (200, 1, 2_000), (64, 0, 100)] {
+            let plan = demand(limit, routes, connections).plan();
+            assert!(plan.fits(), "{plan}");
+            assert_eq!(plan.sum(), plan.limit, "{plan}");
+        }
+    }
+
+    #[test]
+    fn the_cache_gets_what_is_left_within_sane_bounds() {
+        let cache = |limit, routes, connections| demand(limit, routes, connections).plan().certificates / MIB;
+        // The headroom is 15 % and what gets lost in rounding; connections are 18 MiB.
+        assert_eq!(cache(300, 40, 1_024), 300 - 24 - 40 - 45 - 18);
+        assert_eq!(cache(8_192, 100, 1_024), 256);
+        // All connections would leave nothing: a sixteenth of the limit.
+        assert_eq!(cache(320, 100, 20_000), 20);
+        // And where even that is not there, the floor.
+        assert_eq!(cache(60, 100, 20_000), 2);
+        let sized = Demand { cert_cache: Some(7 * MIB), ..demand(400, 40, 1_024) };
+        assert_eq!(sized.plan().certificates, 7 * MIB);
+    }
+
+    #[test]
+    fn a_plan_that_does_not_fit_says_which_limit_or_how_many_connections_would() {
+        for cert_cache in [None, Some(32 * MIB)] {
+            let demand = Demand { cert_cache, ..demand(300, 100, 20_000) };
+            assert!(!demand.plan().fits());
+            let Advice { limit, connections } = demand.advice();
+            assert!(Demand { limit, ..demand }.plan().fits(), "{limit}");
+            assert!(!Demand { limit: limit - MIB, ..demand }.plan().fits(), "{limit}");
+            let connections = usize::try_from(connections).unwrap();
+            assert!(connections > 1_000);
+            assert!(Demand { connections, ..demand }.plan().fits(), "{connections}");
+            assert!(!Demand { connections: connections + 100, ..demand }.plan().fits(), "{connections}");
+        }
+    }
+
+    #[test]
+    fn twenty_thousand_connections_and_as_many_services_fit_the_limit_of_the_manifests() {
+        assert!(demand(512, 25, 20_000).plan().fits());
+    }
+
+    #[test]
+    fn nothing_overflows_however_small_or_large_the_limit() {
+        for limit in [0, 1, 1 << 62] {
+            let demand = Demand { limit, ..demand(0, 100, 20_000) };
+            assert!(demand.plan().certificates >= CACHE_FLOOR);
+            demand.advice();
+        }
+    }
+
+    #[test]
+    fn a_plan_reads_as_a_sum() {
+        let text = demand(512, 25, 10_240).plan().to_string();
+        assert!(text.starts_with("limit 512 MiB = fixed 24 MiB + routes 25 MiB + certificates "), "{text}");
+        assert!(text.contains(" + connections 180 MiB + headroom "), "{text}");
+        assert!(demand(64, 100, 0).plan().to_string().starts_with("limit 64 MiB < fixed"));
+        assert_eq!(Mebibytes(MIB * 3 / 2).to_string(), "1.5 MiB");
+    }
+
+    #[test]
+    fn a_few_more_services_are_no_other_plan() {
+        let plan = demand(512, 50, 10_240).plan();
+        assert!(plan.is_like(&demand(512, 51, 10_240).plan()));
+        assert!(!plan.is_like(&demand(512, 70, 10_240).plan()));
+        assert!(!plan.is_like(&demand(500, 50, 10_240).plan()));
+    }
+}
