@@ -1,0 +1,44 @@
+//! The plan of memory: said at the start, and shown.
+
+use postern_tests::Result;
+use postern_tests::gateway::Options;
+use serde_json::json;
+
+use crate::world::World;
+
+#[tokio::test]
+async fn the_plan_is_said_at_the_start_and_shown() -> Result<()> {
+    let options =
+        Options::default().without_cert_cache().argument("--memory-limit=1GiB").argument("--max-connections=100");
+    let world = World::open(options, &json!({})).await?;
+    let log = world.gateway.log();
+    assert!(log.has_line_with(&["memory plan: limit 1024 MiB = fixed", "routes", "certificates 256 MiB", "headroom"]));
+    assert!(!log.has_line_with(&["memory limit is too small"]));
+    let overload = world.overload().await?;
+    let plan = overload["plan"].as_object().ok_or("no plan")?;
+    let parts = ["fixed", "routes", "certificates", "connections", "headroom"];
+    let sum: u64 = parts.iter().filter_map(|part| plan[&format!("{part}Bytes")].as_u64()).sum();
+    assert_eq!((sum, &plan["fits"], &plan["limitBytes"]), (1 << 30, &json!(true), &json!(1 << 30)));
+    let metrics = world.gateway.metrics().await?;
+    assert!((metrics.sum("postern_memory_plan_bytes") - f64::from(1 << 30)).abs() < 1.0);
+    assert!((metrics.sum("postern_memory_limit_bytes") - f64::from(1 << 30)).abs() < 1.0);
+    assert!(metrics.sum("postern_memory_working_set_bytes") > 1e6);
+    assert!((metrics.sum("postern_certstore_budget_bytes") - f64::from(256 << 20)).abs() < 1.0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_limit_that_is_too_small_is_warned_of_with_what_would_do() -> Result<()> {
+    let options = Options::default().argument("--memory-limit=300MiB").argument("--max-connections-per-client=10");
+    let world = World::open(options, &json!({"max-connections": "9000"})).await?;
+    // 9,000 connections of 18 KiB are 158 MiB; with a cache of 8 MiB and code, that fits.
+    let log = world.gateway.log();
+    let is_small = world.overload().await?["plan"]["fits"] == json!(false);
+    assert_eq!(log.has_line_with(&["memory limit is too small", "at least", "max-connections to at most"]), is_small);
+    world.configure(&json!({"max-connections": "9000", "overload-shrink": "40%"}))?;
+    postern_tests::patience::eventually("a warning", async || {
+        let is_warned = log.has_line_with(&["memory limit is too small", "at least", "max-connections to at most"]);
+        postern_tests::ensure(is_warned, || "no warning".to_owned())
+    })
+    .await
+}
