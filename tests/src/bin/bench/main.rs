@@ -1,4 +1,4 @@
-//! Benchmarks that print what the gateway costs: `bench services|ready|events|rotate|handshake|requests|cache|storm`.
+//! Benchmarks that print what the gateway costs: `bench services|ready|events|rotate|handshake|requests|cache|storm|idle`.
 //!
 //! The gateway runs as a process of its own (this executable again); only its CPU time and memory are counted, not those
 //! of the clients and backends, which run here, nor those of a simulated cluster, which is a process of its own as well.
@@ -15,6 +15,7 @@ mod cluster;
 mod events;
 mod fleet;
 mod handshake;
+mod idle;
 mod load;
 mod ready;
 mod report;
@@ -39,7 +40,7 @@ struct Arguments {
     /// What is measured.
     #[arg(value_enum)]
     benchmark: Benchmark,
-    /// Number of services (of `cache` MiB, of `storm` connections); several are measured one after the other.
+    /// Number of services (of `cache` MiB, of `storm` and `idle` connections); several are measured one after the other.
     #[arg(long, value_delimiter = ',')]
     count: Vec<usize>,
     /// How often each figure is taken.
@@ -71,6 +72,8 @@ enum Benchmark {
     Cache,
     /// Whether memory comes back after a storm of connections and loads.
     Storm,
+    /// Memory and CPU time per idle connection over TLS.
+    Idle,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -134,6 +137,7 @@ fn measure(arguments: &Arguments) -> Result<Report> {
                 cache::measure(&counts(&[8, 32, 64]), kind, arguments.repeat).await
             }
             Benchmark::Storm => storm::measure(&arguments.count, arguments.repeat).await,
+            Benchmark::Idle => idle::measure(&counts(&[2_000]), arguments.repeat).await,
         }
     })
 }

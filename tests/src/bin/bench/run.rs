@@ -33,7 +33,8 @@ pub(crate) async fn start_on(cluster: &Cluster, cert_cache: &str) -> Result<Star
     start_with(Path::new("/"), cert_cache, &cluster.arguments()).await
 }
 
-async fn start_with(manifests: &Path, cert_cache: &str, more: &[String]) -> Result<Started> {
+/// Starts a gateway with more arguments, without access log.
+pub(crate) async fn start_with(manifests: &Path, cert_cache: &str, more: &[String]) -> Result<Started> {
     let options = Options::default().cert_cache(cert_cache).patience(START).quiet();
     let options =
         ["--access-log", "off", "--log-level", "warn,postern=info"].into_iter().fold(options, Options::argument);
