@@ -13,8 +13,9 @@ use crate::allocator;
 use crate::apply::Applier;
 use crate::health::Health;
 
-/// Updates that may wait to be applied; more wait in the source, which coalesces them by object.
-const UPDATE_QUEUE: usize = 4;
+/// Updates that may wait to be applied. One is enough to keep both sides busy; more wait in the source, which coalesces
+/// them by object and takes less memory for it.
+const UPDATE_QUEUE: usize = 1;
 
 /// Follows the source for as long as the process lives. The receiver turns true when the first complete snapshot is
 /// applied.
