@@ -24,7 +24,12 @@ pub fn unused() -> SocketAddr {
 
 /// An address on 127.0.0.1, which is what `localhost` stands for; the port was free a moment ago.
 pub fn of_localhost() -> std::io::Result<SocketAddr> {
-    std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+    at(Ipv4Addr::LOCALHOST.into())
+}
+
+/// An address with a port that was free a moment ago.
+pub fn at(ip: IpAddr) -> std::io::Result<SocketAddr> {
+    std::net::TcpListener::bind((ip, 0))?.local_addr()
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub mod ca;
 pub mod client;
 pub mod cluster;
 pub mod conversation;
+pub mod deployed;
 pub mod gateway;
 pub mod grpc;
 pub mod manifests;

@@ -1,5 +1,5 @@
 //! Programs that are none of ours, where they are installed: `openssl s_client` and `curl` as clients, `kubectl` and
-//! `helm` to render manifests.
+//! `helm` to render manifests, `kube-apiserver` and `etcd` to be followed.
 
 use std::process::{Output, Stdio};
 

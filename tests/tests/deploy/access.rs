@@ -7,13 +7,14 @@ use std::path::Path;
 use postern_tests::backend::Backend;
 use postern_tests::client::{Call, TlsClient, get_plain};
 use postern_tests::cluster::{Cluster, Kind, KnativeService, Options as ClusterOptions, PolicyRule};
+use postern_tests::deployed;
 use postern_tests::gateway::{Gateway, Options, Program};
 use postern_tests::patience::eventually;
 use postern_tests::{Result, ensure};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::rendered::{Rendered, deploy, list};
+use crate::rendered::{Rendered, list};
 
 /// A gateway with the arguments of the Deployment, as its service account, on a cluster with one service.
 struct World {
@@ -244,7 +245,7 @@ async fn probes_and_scrapes_are_answered_where_they_are_sent() -> Result<()> {
 async fn the_metrics_that_the_readme_names_exist() -> Result<()> {
     let world = World::start(&Rendered::base()?, true).await?;
     world.ask().await?;
-    let (readme, metrics) = (fs::read_to_string(deploy().join("README.md"))?, world.gateway.metrics().await?);
+    let (readme, metrics) = (fs::read_to_string(deployed::folder().join("README.md"))?, world.gateway.metrics().await?);
     let names: BTreeSet<_> = readme.split('`').filter(|word| word.starts_with("postern_")).collect();
     assert!(!names.is_empty());
     for name in names {

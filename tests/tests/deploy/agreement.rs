@@ -7,10 +7,11 @@ use postern::config::GATEWAY_SETTINGS;
 use postern::listener::ListenerName;
 use postern_tests::Result;
 use postern_tests::cluster::patch::merge;
+use postern_tests::deployed;
 use serde_json::{Value, json};
 use xds::settings::Effect;
 
-use crate::rendered::{Rendered, deploy, list, variants};
+use crate::rendered::{Rendered, list, variants};
 
 /// The listeners that can be reached from outside the pod.
 fn reachable() -> BTreeMap<String, u64> {
@@ -156,7 +157,7 @@ fn kourier_service(targets: [u64; 2]) -> Value {
 async fn the_patches_turn_the_services_of_kourier_to_the_pods_and_back() -> Result<()> {
     let Some(kourier) = Rendered::kustomize("overlays/kourier").await? else { return Ok(()) };
     let patch = |name: &str| -> Result<Value> {
-        let file = deploy().join("kustomize/overlays/kourier").join(name);
+        let file = deployed::folder().join("kustomize/overlays/kourier").join(name);
         Ok(serde_saphyr::from_str(&fs::read_to_string(file)?)?)
     };
     let (swap, rollback) = (patch("swap.patch.yaml")?, patch("rollback.patch.yaml")?);
@@ -178,7 +179,8 @@ async fn the_patches_turn_the_services_of_kourier_to_the_pods_and_back() -> Resu
 
 #[test]
 fn the_patch_of_config_network_names_the_class_that_is_served() -> Result<()> {
-    let patch: Value = serde_saphyr::from_str(&fs::read_to_string(deploy().join("config-network.patch.yaml"))?)?;
+    let patch: Value =
+        serde_saphyr::from_str(&fs::read_to_string(deployed::folder().join("config-network.patch.yaml"))?)?;
     assert_eq!(patch, json!({"data": {"ingress-class": default_of("kingress-class")}}));
     Ok(())
 }

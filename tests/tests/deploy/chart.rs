@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use postern_tests::Result;
+use postern_tests::deployed;
 use serde_json::Value;
 
-use crate::rendered::{Rendered, deploy};
+use crate::rendered::Rendered;
 use crate::schema::missing;
 
 /// Labels that charts have by convention.
@@ -58,7 +59,7 @@ async fn the_chart_makes_the_objects_of_the_namespaced_overlay() -> Result<()> {
 
 #[tokio::test]
 async fn the_chart_makes_the_objects_of_the_kourier_overlay() -> Result<()> {
-    let values = format!("--values={}", deploy().join("helm/postern/values-kourier.yaml").display());
+    let values = format!("--values={}", deployed::folder().join("helm/postern/values-kourier.yaml").display());
     assert_same(Rendered::kustomize("overlays/kourier").await?, &["--namespace=kourier-system", &values]).await
 }
 

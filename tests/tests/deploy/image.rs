@@ -3,12 +3,13 @@
 use std::fs;
 
 use postern_tests::Result;
+use postern_tests::deployed;
 
-use crate::rendered::{Rendered, deploy, list};
+use crate::rendered::{Rendered, list};
 
 /// The instructions of the Dockerfile, continued lines joined, by stage.
 fn stages() -> Result<Vec<Vec<(String, String)>>> {
-    let text = fs::read_to_string(deploy().join("Dockerfile"))?.replace("\\\n", " ");
+    let text = fs::read_to_string(deployed::folder().join("Dockerfile"))?.replace("\\\n", " ");
     let mut stages: Vec<Vec<_>> = Vec::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let (instruction, arguments) = line.split_once(' ').ok_or_else(|| format!("{line}: not an instruction"))?;
@@ -50,13 +51,13 @@ fn it_holds_the_command_alone_and_no_shell_runs_it() -> Result<()> {
 
 #[test]
 fn everything_that_is_built_from_is_copied_and_nothing_else_is_sent() -> Result<()> {
-    let root = deploy().join("..");
+    let root = deployed::folder().join("..");
     let workspace = fs::read_to_string(root.join("Cargo.toml"))?;
     let members = workspace.lines().find_map(|line| line.strip_prefix("members = ")).ok_or("no members")?;
     let members: Vec<String> = serde_json::from_str(members)?;
     let stages = stages()?;
     let copied: Vec<_> = arguments(&stages[0], "COPY").into_iter().flat_map(|copy| copy.split(' ')).collect();
-    let ignored = fs::read_to_string(deploy().join("Dockerfile.dockerignore"))?;
+    let ignored = fs::read_to_string(deployed::folder().join("Dockerfile.dockerignore"))?;
     assert!(ignored.starts_with("*\n"));
     for needed in members.iter().map(String::as_str).chain(["Cargo.toml", "Cargo.lock"]) {
         assert!(root.join(needed).exists() && copied.contains(&needed), "{needed} is not copied");

@@ -1,16 +1,11 @@
 //! Objects as they would be applied.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use postern_tests::client::tools::{installed, run};
+use postern_tests::deployed;
 use postern_tests::{Result, ensure};
 use serde_json::{Value, json};
-
-/// Where all of it is.
-pub(crate) fn deploy() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy")
-}
 
 /// Objects that are applied together.
 #[derive(Clone, Debug)]
@@ -19,22 +14,12 @@ pub(crate) struct Rendered(pub(crate) Vec<Value>);
 impl Rendered {
     /// Those of a YAML stream.
     fn parse(text: &str) -> Result<Self> {
-        let documents: Vec<Value> = serde_saphyr::from_multiple(text)?;
-        Ok(Self(documents.into_iter().filter(|document| !document.is_null()).collect()))
+        Ok(Self(deployed::parse(text)?))
     }
 
-    /// The base, which nothing transforms.
+    /// The base.
     pub(crate) fn base() -> Result<Self> {
-        let folder = deploy().join("kustomize/base");
-        let kustomization: Value = serde_saphyr::from_str(&fs::read_to_string(folder.join("kustomization.yaml"))?)?;
-        let keys: Vec<_> = kustomization.as_object().ok_or("not a mapping")?.keys().collect();
-        ensure(keys == ["apiVersion", "kind", "resources"], || format!("the base is transformed: {keys:?}"))?;
-        let mut objects = Vec::new();
-        for file in kustomization["resources"].as_array().ok_or("no resources")? {
-            let file = folder.join(file.as_str().ok_or("not a file")?);
-            objects.extend(Self::parse(&fs::read_to_string(file)?)?.0);
-        }
-        Ok(Self(objects))
+        Ok(Self(deployed::base()?))
     }
 
     /// A folder of `kustomize/`; `None` without kubectl.
@@ -42,7 +27,7 @@ impl Rendered {
         if !installed("kubectl").await {
             return Ok(None);
         }
-        let folder = deploy().join("kustomize").join(folder);
+        let folder = deployed::folder().join("kustomize").join(folder);
         render("kubectl", &["kustomize", &folder.to_string_lossy()]).await.map(Some)
     }
 
@@ -55,7 +40,7 @@ impl Rendered {
         // kustomize takes folders anywhere, but by relative paths only.
         let up = "../".repeat(folder.path().canonicalize()?.components().count() - 1);
         let place = |part: &str| -> Result<String> {
-            let folder = deploy().join("kustomize").join(part).canonicalize()?;
+            let folder = deployed::folder().join("kustomize").join(part).canonicalize()?;
             Ok(format!("{up}{}", folder.strip_prefix("/")?.display()))
         };
         let kustomization = json!({
@@ -71,7 +56,7 @@ impl Rendered {
         if !installed("helm").await {
             return Ok(None);
         }
-        let chart = deploy().join("helm/postern");
+        let chart = deployed::folder().join("helm/postern");
         let first = ["template", "postern", &chart.to_string_lossy(), "--kube-version=1.34.0"];
         render("helm", &[&first, arguments].concat()).await.map(Some)
     }
