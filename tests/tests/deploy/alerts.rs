@@ -4,16 +4,17 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use postern_tests::deployed;
 use postern_tests::{Result, ensure};
 use serde_json::Value;
 
-use crate::rendered::{deploy, list};
+use crate::rendered::list;
 
 /// Functions and keywords of `PromQL` that the alerts use.
 const WORDS: [&str; 4] = ["rate", "increase", "and", "or"];
 
 fn rules() -> Result<Vec<Value>> {
-    let file = deploy().join("kustomize/components/alerts/prometheus-rule.yaml");
+    let file = deployed::folder().join("kustomize/components/alerts/prometheus-rule.yaml");
     let rule: Value = serde_saphyr::from_str(&fs::read_to_string(file)?)?;
     Ok(list(&rule["spec"]["groups"]).iter().flat_map(|group| list(&group["rules"]).to_vec()).collect())
 }
@@ -36,7 +37,7 @@ fn identifiers(expression: &str) -> BTreeSet<String> {
 /// All of the code that exports metrics.
 fn code() -> Result<String> {
     let mut pending: Vec<_> =
-        ["certstore", "xds", "gateway"].map(|part| deploy().join(format!("../{part}/src"))).into();
+        ["certstore", "xds", "gateway"].map(|part| deployed::folder().join(format!("../{part}/src"))).into();
     let mut text = String::new();
     while let Some(folder) = pending.pop() {
         for entry in fs::read_dir(folder)? {
