@@ -32,11 +32,11 @@ pub(crate) struct Server {
     address: SocketAddr,
     ca: TestCa,
     _etcd: Child,
-    server: Option<Child>,
+    process: Option<Child>,
 }
 
 impl Server {
-    /// Starts a server, with these flags besides those that it needs; `None` where it is not installed.
+    /// Starts a server that knows the gateway by this name; `None` where it is not installed.
     pub(crate) async fn start(service_account: &str) -> Result<Option<Self>> {
         if !(installed("kube-apiserver").await && installed("etcd").await) {
             return Ok(None);
@@ -63,7 +63,7 @@ impl Server {
         file("service-accounts.pub", accounts.public_key_pem())?;
         // A token is also the user's name here; of the groups one is told to be everybody's who is known.
         file("tokens.csv", format!("{ADMINISTRATOR},root,1,system:masters\n{GATEWAY},{service_account},2,\n"))?;
-        let mut server = Self { directory, etcd, address, ca, _etcd: etcd_process, server: None };
+        let mut server = Self { directory, etcd, address, ca, _etcd: etcd_process, process: None };
         server.resume().await?;
         Ok(Some(server))
     }
@@ -89,7 +89,7 @@ impl Server {
             "--service-cluster-ip-range=10.0.0.0/16".to_owned(),
             "--shutdown-delay-duration=0s".to_owned(),
         ]);
-        self.server = Some(spawn(&mut command, &self.directory.path().join("kube-apiserver.log"))?);
+        self.process = Some(spawn(&mut command, &self.directory.path().join("kube-apiserver.log"))?);
         let client = self.client(ADMINISTRATOR)?;
         let ready = eventually_within(START, "the API server is ready", async || {
             let request = http::Request::get("/readyz").body(Vec::new())?;
@@ -101,8 +101,8 @@ impl Server {
 
     /// Ends the API server without a word to anybody.
     pub(crate) async fn kill(&mut self) -> Result<()> {
-        if let Some(mut server) = self.server.take() {
-            server.kill().await?;
+        if let Some(mut process) = self.process.take() {
+            process.kill().await?;
         }
         Ok(())
     }

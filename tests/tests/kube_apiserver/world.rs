@@ -22,7 +22,7 @@ use crate::server::{ADMINISTRATOR, GATEWAY, Server, own_address};
 /// Where `deploy/` puts the gateway.
 pub(crate) const NAMESPACE: &str = "postern-system";
 
-/// Who the gateway is, by the ServiceAccount in `deploy/`.
+/// Who the gateway is, by the `ServiceAccount` in `deploy/`.
 const SERVICE_ACCOUNT: &str = "system:serviceaccount:postern-system:postern";
 
 /// See the module.
@@ -64,7 +64,7 @@ impl World {
         Ok(Some(world))
     }
 
-    /// Starts a gateway as its ServiceAccount.
+    /// Starts a gateway as its `ServiceAccount`.
     pub(crate) async fn gateway(&self) -> Result<Gateway> {
         let mut options = Options::default().argument("--source=kube").argument("--kubeconfig");
         options = options.argument(self.server.kubeconfig(GATEWAY)?).argument("--pod-name=one");
