@@ -1,7 +1,7 @@
 //! Fairness: a client that asks for many names in turn does not keep others waiting.
 //!
 //! Three things are scarce for certificates that are not cached: loads in a second, loads at a time, and places to wait.
-//! Of each, a client may have at most [`SHARE`] times what is free: *dynamic thresholds* (Choudhury and Hahne, "Dynamic
+//! Of each, a client may have at most four times what is free: *dynamic thresholds* (Choudhury and Hahne, "Dynamic
 //! Queue Length Thresholds for Shared-Memory Packet Switches", IEEE/ACM Transactions on Networking, 1998). One client alone
 //! gets four fifths; with ten of them there is still a fortieth left for the next, who finds it at once.
 //!
