@@ -95,7 +95,7 @@ pub struct Options {
     pub first_retry: Duration,
     /// No wait is longer. Default: 30 s.
     pub longest_retry: Duration,
-    /// How soon something that may not be read, or isn't there, is tried again. Default: 60 s.
+    /// How long it takes at most until something that may not be read, or isn't there, is tried again. Default: 60 s.
     pub slow_retry: Duration,
     /// Objects whose change may wait for being taken. Default: 512; more of them cost memory and gain no time.
     pub queued_objects: usize,

@@ -23,6 +23,11 @@ impl Backoff {
         jittered(most)
     }
 
+    /// How often it has failed since it worked.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// It works again.
     pub(crate) fn reset(&mut self) {
         self.failures = 0;

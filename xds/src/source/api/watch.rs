@@ -66,6 +66,8 @@ pub(super) struct Watcher {
     streamed: bool,
     page_size: u32,
     backoff: Backoff,
+    /// Waits while it may not be followed, or isn't there.
+    denials: Backoff,
     /// The position of the last complete list, and when it was complete.
     listed: Option<(String, Instant)>,
     /// Waits before lists that became necessary although a list had just been read.
@@ -92,6 +94,7 @@ impl Watcher {
         let options = &shared.options;
         Self {
             backoff: Backoff::new(options.first_retry, options.longest_retry),
+            denials: Backoff::new(options.first_retry, options.slow_retry),
             relists: Backoff::new(options.first_retry, options.longest_retry),
             listed: None,
             streamed: options.streamed_lists,

@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test(start_paused = true)]
 async fn a_kind_that_may_not_be_read_is_reported_with_its_rule_and_the_rest_is_served() {
     let api = ScriptedApi::default();
-    api.script("list", "endpointslices", [Reply::refuse(403), Reply::refuse(403)]);
+    api.script("list", "endpointslices", [403, 403, 403, 403].map(Reply::refuse));
     api.script("list", "services", [Reply::whole(list(&[service("a", 1)], "7", None))]);
     let mut world = World::new(&api);
     world.synced().await;
@@ -18,7 +18,20 @@ async fn a_kind_that_may_not_be_read_is_reported_with_its_rule_and_the_rest_is_s
     assert!(faults[0].contains(r#"resources: ["endpointslices"], verbs: ["list", "watch"] in a ClusterRole"#));
     tokio::time::sleep(Duration::from_secs(180)).await;
     assert!(world.faults().is_empty(), "it may be read by now");
-    assert_eq!(api.seen("endpointslices").len(), 4, "it was tried slowly");
+    assert_eq!(api.seen("endpointslices").len(), 6, "it was tried more and more slowly");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_denies_for_a_moment_is_soon_asked_again_and_nothing_is_said() {
+    let api = ScriptedApi::default();
+    api.script("list", "services", [403, 403].map(Reply::refuse));
+    api.script("list", "services", [Reply::whole(list(&[service("a", 1)], "7", None))]);
+    let mut world = World::new(&api);
+    let begun = tokio::time::Instant::now();
+    world.synced().await;
+    assert_eq!(world.services(), "a=v1", "complete is what has been read");
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(world.faults().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -37,7 +50,8 @@ async fn a_cluster_without_knative_is_complete_without_it_and_gets_it_later() {
 async fn each_namespace_is_followed_by_itself_and_one_that_is_forbidden_spoils_no_other() {
     let api = ScriptedApi::default();
     let shop = service("a", 1);
-    api.script("list", "services", [Reply::whole(list(&[shop], "7", None)), Reply::refuse(403)]);
+    api.script("list", "services", [Reply::whole(list(&[shop], "7", None))]);
+    api.script("list", "services", [403, 403, 403].map(Reply::refuse));
     let scope = Scope::Namespaces(vec!["shop".into(), "news".into()]);
     let config_maps = vec![ObjectRef::new("postern", "config-postern")];
     let mut world = World::with(&api, Options { scope, config_maps, ..paged() });

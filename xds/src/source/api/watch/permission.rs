@@ -5,8 +5,10 @@ use std::time::Duration;
 use super::Watcher;
 use crate::fault::{Fault, Finder, Severity, Subject};
 use crate::object::{Object, ObjectKind};
-use crate::source::api::backoff::jittered;
 use crate::source::api::request::Failure;
+
+/// A server that has just started denies everybody everything for a moment, until it has read its roles.
+const BELIEVED_DENIALS: u32 = 3;
 
 impl Watcher {
     /// If a failure says that this target cannot be followed for now: reports it, lets the rest go on, and returns
@@ -14,6 +16,9 @@ impl Watcher {
     pub(super) fn not_allowed(&mut self, failure: &Failure) -> Option<Duration> {
         match failure.code() {
             Some(403) => {
+                if self.denials.failures() + 1 < BELIEVED_DENIALS {
+                    return Some(self.denied(failure));
+                }
                 let rule = self.target.rule();
                 self.report(format!("may not be read: expected a rule with {rule}"));
             }
@@ -28,13 +33,17 @@ impl Watcher {
         }
         self.regain();
         self.pass();
-        let slow = jittered(self.shared.options.slow_retry);
-        Some(slow.max(failure.retry_after().unwrap_or_default()))
+        Some(self.denied(failure))
+    }
+
+    fn denied(&mut self, failure: &Failure) -> Duration {
+        self.denials.fail().max(failure.retry_after().unwrap_or_default())
     }
 
     /// The server has answered as it should.
     pub(super) fn answered(&mut self) {
         self.regain();
+        self.denials.reset();
         if std::mem::take(&mut self.said.fault) {
             self.shared.faults.set(Finder::Source, self.subject(), Vec::new());
         }
