@@ -16,7 +16,7 @@ async fn a_kind_that_may_not_be_read_is_reported_with_its_rule_and_the_rest_is_s
         "{faults:?}"
     );
     assert!(faults[0].contains(r#"resources: ["endpointslices"], verbs: ["list", "watch"] in a ClusterRole"#));
-    tokio::time::sleep(Duration::from_secs(180)).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
     assert!(world.faults().is_empty(), "it may be read by now");
     assert_eq!(api.seen("endpointslices").len(), 6, "it was tried more and more slowly");
 }
