@@ -18,7 +18,11 @@ const PREFIX: &str = "postern-soak-";
 
 /// A group with a memory limit; it is removed when dropped, once its processes have ended.
 #[derive(Debug)]
-pub(crate) struct Cgroup {
+pub(crate) struct Cgroup(Counter);
+
+/// Reads what the kernel counts for a group. Does not keep it.
+#[derive(Clone, Debug)]
+pub(crate) struct Counter {
     directory: PathBuf,
     version: Version,
 }
@@ -46,8 +50,8 @@ impl Cgroup {
         let (parent, version) = hierarchy()?;
         remove_left_over(&parent);
         let directory = parent.join(format!("{PREFIX}{}", std::process::id()));
-        fs::create_dir(&directory)?;
-        let group = Self { directory, version };
+        fs::create_dir(&directory).map_err(of_path(&directory))?;
+        let group = Self(Counter { directory, version });
         match version {
             Version::V1 => {
                 group.set("memory.limit_in_bytes", limit)?;
@@ -65,9 +69,26 @@ impl Cgroup {
 
     /// Where its files are.
     pub(crate) fn directory(&self) -> &Path {
-        &self.directory
+        &self.0.directory
     }
 
+    /// Counts as long as the group is there.
+    pub(crate) fn counter(&self) -> Counter {
+        self.0.clone()
+    }
+
+    /// What the kernel counts now.
+    pub(crate) fn memory(&self) -> Result<Memory> {
+        self.0.memory()
+    }
+
+    fn set(&self, file: &str, value: u64) -> io::Result<()> {
+        let path = self.0.directory.join(file);
+        fs::write(&path, value.to_string()).map_err(of_path(&path))
+    }
+}
+
+impl Counter {
     /// What the kernel counts now.
     pub(crate) fn memory(&self) -> Result<Memory> {
         let (usage, inactive, events) = match self.version {
@@ -83,10 +104,6 @@ impl Cgroup {
     fn read(&self, file: &str) -> io::Result<String> {
         fs::read_to_string(self.directory.join(file))
     }
-
-    fn set(&self, file: &str, value: u64) -> io::Result<()> {
-        fs::write(self.directory.join(file), value.to_string())
-    }
 }
 
 impl Drop for Cgroup {
@@ -95,14 +112,14 @@ impl Drop for Cgroup {
     fn drop(&mut self) {
         const ATTEMPTS: u32 = 100;
         for _ in 0..ATTEMPTS {
-            match fs::remove_dir(&self.directory) {
+            match fs::remove_dir(self.directory()) {
                 Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
                     std::thread::sleep(Duration::from_millis(20));
                 }
                 _ => return,
             }
         }
-        eprintln!("the control group {} could not be removed; it is still in use", self.directory.display());
+        eprintln!("the control group {} could not be removed; it is still in use", self.directory().display());
     }
 }
 
@@ -113,12 +130,19 @@ fn hierarchy() -> io::Result<(PathBuf, Version)> {
     if v1.join("memory.limit_in_bytes").exists() || v1.join("memory.usage_in_bytes").exists() {
         return Ok((v1, Version::V1));
     }
-    let controllers = fs::read_to_string(root.join("cgroup.controllers"))?;
+    let controllers = root.join("cgroup.controllers");
+    let controllers = fs::read_to_string(&controllers).map_err(of_path(&controllers))?;
     if !controllers.split_whitespace().any(|controller| controller == "memory") {
         return Err(io::Error::other(format!("{MOUNT} has no memory controller")));
     }
-    fs::write(root.join("cgroup.subtree_control"), "+memory")?;
+    let control = root.join("cgroup.subtree_control");
+    fs::write(&control, "+memory").map_err(of_path(&control))?;
     Ok((root.to_owned(), Version::V2))
+}
+
+/// The error with the file that it is about.
+fn of_path(path: &Path) -> impl Fn(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// Removes groups of runs that were killed.

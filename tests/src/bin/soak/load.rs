@@ -17,8 +17,10 @@ mod histogram;
 mod idle;
 mod names;
 mod scan;
+mod sign;
 mod tally;
 mod traffic;
+mod visits;
 mod websocket;
 mod world;
 

@@ -19,6 +19,7 @@ use postern_tests::Result;
 
 mod arguments;
 mod cgroup;
+mod ledger;
 mod load;
 mod order;
 mod peer;
@@ -26,12 +27,15 @@ mod processes;
 mod report;
 mod run;
 mod sample;
+mod scrape;
 mod script;
+mod stop;
 mod subject;
 mod verdict;
 
 use arguments::{Arguments, Output};
 use report::Report;
+use stop::Stop;
 
 /// The first argument with which this executable is the gateway.
 const GATEWAY: &str = "gateway-under-test";
@@ -46,6 +50,11 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_default();
     let mut arguments = arguments.peekable();
+    if arguments.peek().is_some_and(|first| [GATEWAY, CLUSTER, LOAD].into_iter().any(|name| first == name)) {
+        if let Err(error) = live_and_die_with_the_soak() {
+            return ended(Err(error.into()));
+        }
+    }
     if arguments.next_if(|first| first == GATEWAY).is_some() {
         return postern::cli::run(std::iter::once(OsString::from("postern")).chain(arguments));
     }
@@ -56,6 +65,13 @@ fn main() -> ExitCode {
         return ended(load::main().map(|()| true));
     }
     ended(soak(&Arguments::parse_from(std::iter::once(program).chain(arguments))))
+}
+
+/// For the soak's other processes: what is typed to end the soak is for it alone, and should it be killed, they end too.
+fn live_and_die_with_the_soak() -> std::io::Result<()> {
+    rustix::process::setpgid(None, None)?;
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    Ok(())
 }
 
 fn ended(outcome: Result<bool>) -> ExitCode {
@@ -71,15 +87,17 @@ fn ended(outcome: Result<bool>) -> ExitCode {
 
 /// Runs, reports, and says whether all that was wanted has held.
 fn soak(arguments: &Arguments) -> Result<bool> {
+    // Better now than after half an hour.
+    arguments.report.as_deref().map(Report::prepare).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let runs = runtime.block_on(run::all(arguments))?;
+    let runs = runtime.block_on(async { run::all(arguments, &Stop::listen()?).await })?;
     let report = Report::new(arguments, runs);
-    if let Some(directory) = &arguments.report {
-        report.write(directory)?;
-    }
     match arguments.output {
         Output::Human => print!("{report}"),
         Output::Json => println!("{:#}", report.to_json()),
+    }
+    if let Some(directory) = &arguments.report {
+        report.write(directory)?;
     }
     Ok(report.passed())
 }

@@ -63,6 +63,11 @@ pub(crate) enum Spell {
 }
 
 impl Spell {
+    /// Whether it is meant to do harm.
+    pub(crate) fn is_attack(self) -> bool {
+        !matches!(self, Self::Crawl { .. })
+    }
+
     /// For people.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -76,7 +81,7 @@ impl Spell {
     }
 }
 
-/// What fails a soak.
+/// What fails a soak, unless it was declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Failure {
@@ -94,6 +99,46 @@ pub(crate) enum Failure {
     WebSocket,
 }
 
+impl Failure {
+    /// All kinds.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Handshake,
+        Self::WrongCertificate,
+        Self::StaleCertificate,
+        Self::ServerError,
+        Self::Request,
+        Self::WebSocket,
+    ];
+}
+
+/// What a failure looked like to the client. A gateway that has declared to refuse does so in these ways and in no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Sign {
+    /// The connection was closed in the middle of the handshake, or before it.
+    Closed,
+    /// The alert `internal_error` in place of a certificate.
+    NoCertificate,
+    /// 503 with `Retry-After`.
+    RetryAfter,
+    /// The connection was at its end before the answer began, be it by GOAWAY.
+    Leaving,
+    /// Anything else; never declared.
+    Other,
+}
+
+/// Failures of one kind that were seen at about the same time.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Trouble {
+    pub(crate) failure: Failure,
+    pub(crate) sign: Sign,
+    /// How long before the report.
+    pub(crate) millis_ago: u64,
+    pub(crate) count: u64,
+    /// One of them, word by word, unless there are many.
+    pub(crate) words: Option<String>,
+}
+
 /// What is counted besides failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -102,8 +147,8 @@ pub(crate) enum Count {
     FullHandshakes,
     /// Resumed ones.
     ResumedHandshakes,
-    /// Failed handshakes while the API server was silent, which the script declares.
-    DeclaredRefusals,
+    /// Handshakes without a certificate while the API server was silent, which the script declares.
+    RefusedInOutage,
     /// Connections that were not made because too many were under way: the load can't keep up.
     Skipped,
     /// Requests that were answered as they should be.
@@ -126,6 +171,8 @@ pub(crate) enum Count {
     Attacks,
     /// Connections of attackers that the gateway ended.
     AttacksCut,
+    /// Connections that the load itself could not make: it was out of files or addresses.
+    OutOfFiles,
 }
 
 /// What the load has seen so far, and of latencies since the last report.
@@ -133,20 +180,36 @@ pub(crate) enum Count {
 pub(crate) struct Tick {
     /// Since the start.
     pub(crate) counts: BTreeMap<Count, u64>,
-    /// Since the start.
-    pub(crate) failures: BTreeMap<Failure, u64>,
-    /// The first failures, word by word, since the last report.
-    pub(crate) examples: Vec<String>,
+    /// Failures since the last report, declared or not.
+    pub(crate) troubles: Vec<Trouble>,
     /// Full handshakes since the last report.
     pub(crate) full: Quantiles,
     /// Resumed handshakes since the last report.
     pub(crate) resumed: Quantiles,
-    /// Full handshakes since the start.
-    pub(crate) all_full: Quantiles,
-    /// Resumed handshakes since the start.
-    pub(crate) all_resumed: Quantiles,
+    /// Of the full ones, those that found their certificate in the cache, as far as is known.
+    pub(crate) hit: Quantiles,
+    /// Of the full ones, those whose certificate had to be loaded, as far as is known.
+    pub(crate) miss: Quantiles,
+    /// The same since the start.
+    pub(crate) all: Latencies,
     /// Connections that are open.
     pub(crate) open: u64,
+}
+
+/// Handshakes of a whole run, by kind.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Latencies {
+    pub(crate) full: Quantiles,
+    pub(crate) hit: Quantiles,
+    pub(crate) miss: Quantiles,
+    pub(crate) resumed: Quantiles,
+}
+
+impl Latencies {
+    /// Each kind with its name for people.
+    pub(crate) fn kinds(&self) -> [(&'static str, Quantiles); 4] {
+        [("full", self.full), ("hit", self.hit), ("miss", self.miss), ("resumed", self.resumed)]
+    }
 }
 
 /// Percentiles of times in milliseconds.
@@ -166,11 +229,6 @@ impl Tick {
     pub(crate) fn count(&self, what: Count) -> u64 {
         self.counts.get(&what).copied().unwrap_or_default()
     }
-
-    /// How often this failed.
-    pub(crate) fn failed(&self, what: Failure) -> u64 {
-        self.failures.get(&what).copied().unwrap_or_default()
-    }
 }
 
 #[cfg(test)]
@@ -181,10 +239,19 @@ mod tests {
     fn a_tick_survives_the_line_it_is_sent_in() {
         let mut tick = Tick::default();
         tick.counts.insert(Count::ScansRefused, 3);
-        tick.failures.insert(Failure::WebSocket, 2);
+        let words = Some("answered \"no\"\nat all".to_owned());
+        tick.troubles.push(Trouble {
+            failure: Failure::WebSocket,
+            sign: Sign::Leaving,
+            millis_ago: 250,
+            count: 2,
+            words: words.clone(),
+        });
         let line = serde_json::to_string(&tick).unwrap();
         let read: Tick = serde_json::from_str(&line).unwrap();
-        assert_eq!((read.count(Count::ScansRefused), read.failed(Failure::WebSocket)), (3, 2));
+        assert!(!line.contains('\n'), "{line}");
+        assert_eq!((read.count(Count::ScansRefused), read.troubles[0].count), (3, 2));
+        assert_eq!((read.troubles[0].sign, &read.troubles[0].words), (Sign::Leaving, &words));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::time::Duration;
 use postern_tests::client::{TlsClient, get_plain};
 use postern_tests::cluster::{ClusterProcess, numbered_service};
 use postern_tests::gateway::Usage;
-use postern_tests::{Result, address, ensure};
+use postern_tests::{Error, Result, address, ensure};
 use rustix::process::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -40,6 +40,7 @@ pub(crate) struct Envoy {
     child: Child,
     pid: Pid,
     ports: Ports,
+    log: PathBuf,
 }
 
 /// What Envoy is to serve; the script changes it, and it is pushed. Clones share.
@@ -143,34 +144,54 @@ async fn certificate(cluster: &mut ClusterProcess, number: usize) -> Result<Cert
 }
 
 impl Envoy {
+    /// Whether there is an Envoy to be started.
+    pub(crate) async fn try_out(program: &Path) -> Result<()> {
+        let mut command = Command::new(program);
+        command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        let wanted = |seen: String| format!("{}: {seen}; --envoy wants the executable of Envoy", program.display());
+        let status = command.status().await.map_err(|error| wanted(error.to_string()))?;
+        ensure(status.success(), || wanted(format!("--version ended with {status}")))
+    }
+
     /// Starts Envoy in a control group, if there is one.
     pub(crate) fn start(program: &Path, mirror: &Mirror, cgroup: Option<&Cgroup>) -> Result<Self> {
         let bootstrap = mirror.path("bootstrap.json");
         std::fs::write(&bootstrap, resources::bootstrap(mirror.0.ports, mirror.0.directory.path()).to_string())?;
+        let log = mirror.path("envoy.log");
         let enter = cgroup.map(|group| format!("echo $$ > '{}/cgroup.procs' || exit 1; ", group.directory().display()));
         let mut command = Command::new("sh");
         command.arg("-c").arg(format!("{}exec \"$0\" \"$@\"", enter.unwrap_or_default())).arg(program);
         command.args(["--use-dynamic-base-id", "--concurrency", "2", "--log-level", "error", "-c"]).arg(&bootstrap);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(std::fs::File::create(&log)?).kill_on_drop(true);
+        // What is typed to end the soak is not for it.
+        command.process_group(0);
         let child = command.spawn().map_err(|error| format!("{}: {error}", program.display()))?;
         let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).ok_or("the process has no id")?;
-        Ok(Self { child, pid, ports: mirror.0.ports })
+        Ok(Self { child, pid, ports: mirror.0.ports, log })
     }
 
-    /// Waits until it serves a service. False if it has ended instead.
-    pub(crate) async fn ready(&mut self, client: &TlsClient, services: usize) -> Result<bool> {
+    /// Waits until it serves a service. An error if it ends or does not.
+    pub(crate) async fn ready(&mut self, client: &TlsClient, services: usize) -> Result<()> {
         let host = numbered_service(services.saturating_sub(1), &[]).external_host();
         let deadline = Instant::now() + START;
         while Instant::now() < deadline {
-            if self.has_ended()?.is_some() {
-                return Ok(false);
+            if let Some(status) = self.has_ended()? {
+                return Err(self.explain(format!("Envoy ended before it was ready: {status}").into()));
             }
             if self.is_live().await && client.handshake(self.https(), Some(&host)).await.is_ok() {
-                return Ok(true);
+                return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        Err(format!("Envoy does not serve {host} after {START:?}").into())
+        Err(self.explain(format!("Envoy does not serve {host} after {START:?}").into()))
+    }
+
+    /// The error, and the end of Envoy's log, which may say why.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        const LINES: usize = 20;
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().rev().take(LINES).collect();
+        format!("{error}\n{}", lines.into_iter().rev().collect::<Vec<_>>().join("\n")).into()
     }
 
     async fn is_live(&self) -> bool {

@@ -1,5 +1,6 @@
 //! What a soak found: a verdict for people, JSON for programs, a page with plots for both.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::Path;
@@ -8,7 +9,7 @@ use postern_tests::Result;
 use serde_json::{Value, json};
 
 use crate::arguments::Arguments;
-use crate::order::Quantiles;
+use crate::order::{Failure, Quantiles};
 use crate::run::Run;
 use crate::verdict::Verdict;
 
@@ -45,16 +46,24 @@ impl Report {
                 "verdict": verdict,
                 "limit_not_enforced": run.not_enforced,
                 "ended": run.ended,
+                "broken_off": run.broken_off,
                 "oom_kills": run.oom_kills,
                 "counts": run.totals.counts,
-                "failures": run.totals.failures,
-                "examples": run.examples,
-                "handshakes": {"full": run.totals.all_full, "resumed": run.totals.all_resumed},
+                "failures": by_kind(|failure| run.ledger.failed(failure)),
+                "refused": by_kind(|failure| run.ledger.refused(failure).all()),
+                "examples": run.ledger.examples,
+                "refusals": run.ledger.refusals,
+                "handshakes": run.totals.all,
                 "events": run.events,
                 "series": run.series,
             })
         });
         json!({"soak": self.arguments, "machine": machine(), "passed": self.passed(), "runs": runs.collect::<Vec<_>>()})
+    }
+
+    /// Makes the directory for [`Self::write`].
+    pub(crate) fn prepare(directory: &Path) -> Result<()> {
+        Ok(fs::create_dir_all(directory).map_err(|error| format!("{}: {error}", directory.display()))?)
     }
 
     /// Writes `report.json` and `report.html` into a directory.
@@ -63,7 +72,6 @@ impl Report {
             let path = directory.join(name);
             fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))
         };
-        fs::create_dir_all(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
         write("report.json", format!("{:#}\n", self.to_json()))?;
         write("report.html", page::page(&self.arguments, &self.runs))?;
         Ok(())
@@ -79,8 +87,11 @@ impl fmt::Display for Report {
                 writeln!(f, "  {:6} {}: {}", if check.passed { "ok" } else { "FAILED" }, check.name, check.seen)?;
             }
             figures(f, run, verdict)?;
-            for words in run.examples.iter().take(10) {
+            for words in run.ledger.examples.iter().take(10) {
                 writeln!(f, "  failure at {words}")?;
+            }
+            for words in run.ledger.refusals.iter().take(3) {
+                writeln!(f, "  refused as declared at {words}")?;
             }
         }
         Ok(())
@@ -91,30 +102,48 @@ fn figures(f: &mut fmt::Formatter<'_>, run: &Run, verdict: &Verdict) -> fmt::Res
     let figures = &verdict.figures;
     writeln!(
         f,
-        "  ready after {:.1} s; working set {:.1} MiB at the peak, {:.1} at the end; {:.0} s of CPU",
+        "  ready after {:.1} s; working set {:.1} MiB at the peak, {:.1} at the end; {:.1} s of CPU under load",
         figures.start_seconds, figures.peak_working_set, figures.end_working_set, figures.cpu_seconds
     )?;
     if let Some(hits) = figures.cache_hits {
         writeln!(f, "  {hits:.1} % of handshakes found their certificate in the cache")?;
     }
-    for (kind, quantiles) in [("full", run.totals.all_full), ("resumed", run.totals.all_resumed)] {
+    for (kind, quantiles) in run.totals.all.kinds() {
         let Quantiles { count, p50, p99, p999, max, .. } = quantiles;
         writeln!(f, "  {count} {kind} handshakes: p50 {p50:.1}, p99 {p99:.1}, p99.9 {p999:.1}, longest {max:.0} ms")?;
+    }
+    if let Some(words) = misses(run, verdict) {
+        writeln!(f, "  {words}")?;
     }
     for burst in &verdict.bursts {
         writeln!(
             f,
-            "  {} renewals at {:.0} s: working set {:.1} MiB before, {:.1} at the peak ({:+.1} %), {:.2} ms of CPU each",
+            "  {} renewals at {:.0} s{}: working set {:.1} MiB before, {:.1} at the peak ({:+.1} %), {:.3} ms of CPU each",
             burst.renewals,
             burst.at,
+            burst.cached.map_or(String::new(), |cached| format!(", {:.0} % of them cached", 100.0 * cached)),
             burst.steady,
             burst.peak,
-            100.0 * (burst.peak / burst.steady - 1.0),
+            100.0 * burst.above(),
             burst.cpu_millis
         )?;
     }
     let counts: Vec<_> = run.totals.counts.iter().map(|(count, number)| format!("{count:?} {number}")).collect();
     writeln!(f, "  {}", counts.join(", "))
+}
+
+/// How exact hits and misses are, which the load infers from its own visits.
+fn misses(run: &Run, verdict: &Verdict) -> Option<String> {
+    let (counted, seen) = (verdict.figures.cache_misses?, run.totals.all.miss.count);
+    Some(format!(
+        "misses are first visits, {seen} of the {counted} misses that the gateway has counted; hits are visits within 5 s of \
+         another; the other full handshakes are neither"
+    ))
+}
+
+/// Kinds of failures with how often each was.
+fn by_kind(count: impl Fn(Failure) -> u64) -> BTreeMap<Failure, u64> {
+    Failure::ALL.into_iter().map(|failure| (failure, count(failure))).filter(|(_, count)| *count > 0).collect()
 }
 
 /// Processors, kernel and how the programs were built.

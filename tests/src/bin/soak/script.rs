@@ -56,6 +56,8 @@ pub(crate) struct Happened {
     pub(crate) what: String,
     /// How many certificates were renewed, if it was a burst.
     pub(crate) renewed: usize,
+    /// Whether it was meant to do harm.
+    pub(crate) attack: bool,
 }
 
 /// What carrying out the script has to say.
@@ -98,7 +100,8 @@ impl Player {
                     self.renew(chunk, CHUNK.min(first + count - chunk)).await?;
                 }
                 let took = self.began.elapsed().saturating_sub(at);
-                self.happened(at, took, format!("{count} renewals"), count).await?;
+                self.happened(Happened { renewed: count, ..Happened::of(at, took, format!("{count} renewals")) })
+                    .await?;
             }
             Action::Churn { first, count } => {
                 self.backends.rotate_left(1);
@@ -110,12 +113,12 @@ impl Player {
                 if let Some(mirror) = &self.mirror {
                     mirror.moved(first, count, endpoints);
                 }
-                self.happened(at, Duration::ZERO, format!("endpoints of {count} services"), 0).await?;
+                self.happened(Happened::of(at, Duration::ZERO, format!("endpoints of {count} services"))).await?;
             }
             Action::Silence { how, lasts } => {
                 self.tell(Order::Outage { silent: true, recovery_millis: 0 }).await?;
                 self.cluster.tell(&json!({"command": "silence", "how": how})).await?;
-                self.happened(at, lasts, format!("API {how}"), 0).await?;
+                self.happened(Happened::of(at, lasts, format!("API {how}"))).await?;
             }
             Action::Answer { after } => {
                 self.cluster.tell(&json!({"command": "silence", "how": "answering"})).await?;
@@ -124,7 +127,8 @@ impl Player {
             }
             Action::Spell { what, lasts } => {
                 self.tell(Order::Begin { what, millis: lasts.as_millis().try_into()? }).await?;
-                self.happened(at, lasts, what.name().to_owned(), 0).await?;
+                let happened = Happened::of(at, lasts, what.name().to_owned());
+                self.happened(Happened { attack: what.is_attack(), ..happened }).await?;
             }
         }
         Ok(())
@@ -143,9 +147,15 @@ impl Player {
         Ok(self.notices.send(Notice::Tell(order)).await?)
     }
 
-    async fn happened(&self, at: Duration, lasted: Duration, what: String, renewed: usize) -> Result<()> {
-        let (at, lasted) = (at.as_secs_f64(), lasted.as_secs_f64());
-        Ok(self.notices.send(Notice::Happened(Happened { at, lasted, what, renewed })).await?)
+    async fn happened(&self, happened: Happened) -> Result<()> {
+        Ok(self.notices.send(Notice::Happened(happened)).await?)
+    }
+}
+
+impl Happened {
+    /// Something of this name.
+    pub(crate) fn of(at: Duration, lasted: Duration, what: String) -> Self {
+        Self { at: at.as_secs_f64(), lasted: lasted.as_secs_f64(), what, renewed: 0, attack: false }
     }
 }
 

@@ -6,7 +6,7 @@ use postern_tests::gateway::{Gateway, Usage};
 use postern_tests::{Error, Result};
 
 use crate::peer::Envoy;
-use crate::sample::Scrape;
+use crate::scrape::Scrape;
 
 /// A program under test; killed when dropped.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Subject {
         }
     }
 
-    /// What its metrics say of certificates, if it has such.
+    /// What its metrics say, if it has such as the gateway.
     pub(crate) async fn scrape(&self) -> Option<Scrape> {
         match self {
             Self::Postern(gateway) => Scrape::of(gateway).await,
@@ -44,7 +44,7 @@ impl Subject {
     pub(crate) fn explain(&self, error: Error) -> Error {
         match self {
             Self::Postern(gateway) => gateway.explain(error),
-            Self::Envoy(_) => error,
+            Self::Envoy(envoy) => envoy.explain(error),
         }
     }
 }

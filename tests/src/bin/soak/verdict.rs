@@ -8,11 +8,15 @@ use crate::arguments::{Arguments, Part};
 use crate::order::{Count, Failure};
 use crate::run::Run;
 use crate::sample::Sample;
-use crate::script::{Happened, warm_up};
+use crate::script::warm_up;
 
+mod burst;
 mod line;
+mod refusals;
 
+pub(crate) use burst::Burst;
 use line::Line;
+pub(crate) use refusals::Refusals;
 
 /// After the warm-up the working set may grow by this share of the limit until the end, as the line through all samples
 /// says,
@@ -20,9 +24,6 @@ const GROWTH: f64 = 0.03;
 
 /// or by this, if it is more: what an allocator keeps or gives back by chance, in bytes.
 const LEAST_GROWTH: f64 = 6.0 * MIB;
-
-/// A burst is over for memory and CPU so long after its last renewal, in seconds.
-const AFTER_BURST: f64 = 5.0;
 
 const MIB: f64 = 1_048_576.0;
 
@@ -32,6 +33,7 @@ pub(crate) struct Verdict {
     pub(crate) passed: bool,
     pub(crate) checks: Vec<Check>,
     pub(crate) figures: Figures,
+    pub(crate) refusals: Refusals,
     pub(crate) bursts: Vec<Burst>,
 }
 
@@ -54,79 +56,78 @@ pub(crate) struct Figures {
     pub(crate) slope_per_hour: Option<f64>,
     /// Of handshakes after the warm-up, in percent.
     pub(crate) cache_hits: Option<f64>,
+    /// Of the whole run: how many certificates the gateway had to load for handshakes.
+    pub(crate) cache_misses: Option<f64>,
+    /// Under load, without the start.
     pub(crate) cpu_seconds: f64,
-}
-
-/// What renewing many certificates at once cost.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Burst {
-    pub(crate) at: f64,
-    pub(crate) renewals: usize,
-    /// MiB in the seconds before.
-    pub(crate) steady: f64,
-    /// MiB until a few seconds after.
-    pub(crate) peak: f64,
-    /// Milliseconds of the gateway's CPU for one renewal, what it used before taken off. Means something only without other
-    /// load.
-    pub(crate) cpu_millis: f64,
 }
 
 impl Verdict {
     /// Judges a run.
     pub(crate) fn of(arguments: &Arguments, run: &Run) -> Self {
-        let checks = checks(arguments, run);
-        let bursts = run.events.iter().filter_map(|event| Burst::of(event, &run.series)).collect();
-        Self { passed: checks.iter().all(|check| check.passed), checks, figures: figures(arguments, run), bursts }
+        let bursts: Vec<_> = run.events.iter().filter_map(|event| Burst::of(event, &run.series)).collect();
+        let refusals = Refusals::of(run);
+        let mut checks = checks(arguments, run);
+        checks.extend(refusals.checks());
+        if arguments.only == Some(Part::Burst) {
+            checks.extend(burst::checks(&bursts));
+        } else {
+            checks.push(flat(arguments, run));
+        }
+        let passed = checks.iter().all(|check| check.passed);
+        Self { passed, checks, figures: figures(arguments, run), refusals, bursts }
+    }
+}
+
+impl Check {
+    fn new(name: &'static str, passed: bool, seen: impl Into<String>) -> Self {
+        Self { name, passed, seen: seen.into() }
     }
 }
 
 fn checks(arguments: &Arguments, run: &Run) -> Vec<Check> {
-    let check = |name, passed, seen: String| Check { name, passed, seen };
     let none = |name, failure| {
-        let count = run.totals.failed(failure);
-        check(name, count == 0, count.to_string())
+        let (failed, refused) = (run.ledger.failed(failure), run.ledger.refused(failure).all());
+        let refused = if refused > 0 { format!("; {refused} more were refused as declared") } else { String::new() };
+        Check::new(name, failed == 0, format!("{failed}{refused}"))
     };
-    let peak = run.series.iter().map(|sample| sample.working_set).max().unwrap_or_default();
+    let peak = highest(&run.series);
     let limit = arguments.limit;
     let handshakes = run.totals.count(Count::FullHandshakes) + run.totals.count(Count::ResumedHandshakes);
-    let mut checks = vec![
-        check("no OOM kill", run.oom_kills == 0, format!("{} kills", run.oom_kills)),
-        check("alive to the end", run.ended.is_none(), run.ended.clone().unwrap_or_else(|| "yes".to_owned())),
-        check("below the limit", peak < limit, format!("{:.1} of {:.1} MiB", peak as f64 / MIB, limit as f64 / MIB)),
-        check("ran for its time", !run.interrupted, if run.interrupted { "interrupted" } else { "yes" }.to_owned()),
-        check("there was load", handshakes > 0, format!("{handshakes} handshakes")),
+    let short = run.totals.count(Count::OutOfFiles);
+    let not_made = format!("{short} connections could not be made; the load needs more open files (ulimit -n)");
+    vec![
+        Check::new("no OOM kill", run.oom_kills == 0, format!("{} kills", run.oom_kills)),
+        Check::new("alive to the end", run.ended.is_none(), run.ended.as_deref().unwrap_or("yes")),
+        Check::new("below the limit", peak < limit, format!("{:.1} of {:.1} MiB", mebibytes(peak), mebibytes(limit))),
+        Check::new("ran for its time", run.broken_off.is_none(), run.broken_off.as_deref().unwrap_or("yes")),
+        Check::new("there was load", handshakes > 0, format!("{handshakes} handshakes")),
+        Check::new("the load had files", short == 0, if short == 0 { "yes".to_owned() } else { not_made }),
         none("no failed handshake", Failure::Handshake),
         none("no wrong certificate", Failure::WrongCertificate),
         none("no outdated certificate", Failure::StaleCertificate),
         none("no 5xx", Failure::ServerError),
         none("no broken request", Failure::Request),
         none("no broken WebSocket", Failure::WebSocket),
-    ];
-    if arguments.only != Some(Part::Burst) {
-        checks.push(flat(arguments, run));
-    }
-    checks
+    ]
 }
 
 /// Whether the working set is flat after the warm-up.
 fn flat(arguments: &Arguments, run: &Run) -> Check {
     let name = "memory flat";
     let Some(line) = line_after(warm_up(arguments.duration), &run.series) else {
-        return Check { name, passed: false, seen: "too few samples".to_owned() };
+        return Check::new(name, false, "too few samples");
     };
     let grown = line.slope * line.length;
     let tolerated = (GROWTH * arguments.limit as f64).max(LEAST_GROWTH);
-    Check {
-        name,
-        passed: grown <= tolerated,
-        seen: format!(
-            "{:+.2} MiB besides the cache in {:.0} s after the warm-up ({:+.1} MiB an hour); at most {:+.1} is tolerated",
-            grown / MIB,
-            line.length,
-            line.slope * 3_600.0 / MIB,
-            tolerated / MIB,
-        ),
-    }
+    let seen = format!(
+        "{:+.2} MiB besides the cache in {:.0} s after the warm-up ({:+.1} MiB an hour); at most {:+.1} is tolerated",
+        grown / MIB,
+        line.length,
+        line.slope * 3_600.0 / MIB,
+        tolerated / MIB,
+    );
+    Check::new(name, grown <= tolerated, seen)
 }
 
 /// Through the working set without what the cache says that it holds: a cache that fills up to its budget is no leak.
@@ -147,12 +148,18 @@ fn figures(arguments: &Arguments, run: &Run) -> Figures {
     let hits = first.zip(series.last()).and_then(|(first, last)| last.hit_ratio(first));
     Figures {
         start_seconds: run.start_seconds,
-        peak_working_set: series.iter().map(|sample| sample.working_set).max().unwrap_or_default() as f64 / MIB,
+        peak_working_set: mebibytes(highest(series)),
         end_working_set: mean(tail),
         slope_per_hour: line_after(warm_up, series).map(|line| line.slope * 3_600.0 / MIB),
         cache_hits: hits.map(|ratio| 100.0 * ratio),
+        cache_misses: series.iter().rev().find_map(|sample| Some(sample.gateway?.misses)),
         cpu_seconds: series.last().map_or(0.0, |sample| sample.cpu),
     }
+}
+
+/// The highest working set, between samples too, in bytes.
+fn highest(series: &[Sample]) -> u64 {
+    series.iter().map(|sample| sample.peak.max(sample.working_set)).max().unwrap_or_default()
 }
 
 /// The mean working set in MiB.
@@ -160,31 +167,8 @@ fn mean(series: &[Sample]) -> f64 {
     series.iter().map(|sample| sample.working_set as f64).sum::<f64>() / MIB / series.len().max(1) as f64
 }
 
-impl Burst {
-    /// What an event cost, if it was a burst and there are samples before and after it.
-    fn of(event: &Happened, series: &[Sample]) -> Option<Self> {
-        let between = |from: f64, to: f64| -> Vec<Sample> {
-            series.iter().filter(|sample| from <= sample.at && sample.at <= to).cloned().collect()
-        };
-        let end = event.at + event.lasted + AFTER_BURST;
-        let before = between(event.at - AFTER_BURST, event.at);
-        let during = between(event.at, end);
-        let (Some(first), Some(begin), Some(last)) = (before.first(), before.last(), during.last()) else {
-            return None;
-        };
-        if event.renewed == 0 {
-            return None;
-        }
-        let idle = if begin.at > first.at { (begin.cpu - first.cpu) / (begin.at - first.at) } else { 0.0 };
-        let cpu = (last.cpu - begin.cpu - idle * (last.at - begin.at)).max(0.0);
-        Some(Self {
-            at: event.at,
-            renewals: event.renewed,
-            steady: mean(&before),
-            peak: during.iter().map(|sample| sample.working_set).max().unwrap_or_default() as f64 / MIB,
-            cpu_millis: 1e3 * cpu / event.renewed as f64,
-        })
-    }
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / MIB
 }
 
 #[cfg(test)]
@@ -192,8 +176,8 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::order::Tick;
-    use crate::sample::Scrape;
+    use crate::order::{Sign, Tick, Trouble};
+    use crate::scrape::Scrape;
 
     fn arguments() -> Arguments {
         Arguments::parse_from(["soak", "--duration", "100s", "--limit", "100MiB"])
@@ -253,9 +237,39 @@ mod tests {
         ];
         for (failure, name) in failures {
             let mut run = run(0.0);
-            run.totals.failures.insert(failure, 1);
+            hear(&mut run, failure, 1);
             assert_eq!(failed(&run), [name]);
         }
+        let mut short = run(0.0);
+        short.totals.counts.insert(Count::OutOfFiles, 1);
+        assert_eq!(failed(&short), ["the load had files"]);
+        let mut interrupted = run(0.0);
+        interrupted.broken_off = Some("interrupted after 3 s".to_owned());
+        assert_eq!(failed(&interrupted), ["ran for its time"]);
+    }
+
+    /// In the middle of the run, as connections that were closed.
+    fn hear(run: &mut Run, failure: Failure, count: u64) {
+        let trouble = Trouble { failure, sign: Sign::Closed, millis_ago: 0, count, words: None };
+        run.ledger.hear(50.0, &Tick { troubles: vec![trouble], ..Tick::default() });
+        run.ledger.close(&mut run.series);
+    }
+
+    #[test]
+    fn what_the_gateway_declared_is_refused_and_does_not_fail_a_run() {
+        let mut refusing = run(0.0);
+        for sample in &mut refusing.series {
+            let during = (48.0..52.0).contains(&sample.at);
+            let refused_connections = if sample.at < 48.0 { 0.0 } else { 1.0 };
+            let overload_stage = if during { 3.0 } else { 0.0 };
+            sample.gateway = Some(Scrape { overload_stage, refused_connections, ..Scrape::default() });
+            sample.full.count = 10;
+        }
+        hear(&mut refusing, Failure::Handshake, 1);
+        let verdict = Verdict::of(&arguments(), &refusing);
+        assert!(verdict.passed, "{verdict:#?}");
+        let handshakes = verdict.checks.iter().find(|check| check.name == "no failed handshake").unwrap();
+        assert_eq!(handshakes.seen, "0; 1 more were refused as declared");
     }
 
     #[test]
@@ -263,18 +277,5 @@ mod tests {
         let mut run = run(0.0);
         run.totals = Tick::default();
         assert_eq!(failed(&run), ["there was load"]);
-    }
-
-    #[test]
-    fn what_a_burst_costs_is_what_it_adds_to_the_time_before() {
-        let mut run = run(0.0);
-        run.series[51].working_set *= 2;
-        for sample in run.series.iter_mut().skip(51) {
-            sample.cpu += 1.0;
-        }
-        run.events.push(Happened { at: 50.0, lasted: 2.0, what: "1000 renewals".to_owned(), renewed: 1_000 });
-        let burst = Verdict::of(&arguments(), &run).bursts.remove(0);
-        assert!((burst.steady - 50.0).abs() < 0.1 && (burst.peak - 100.0).abs() < 0.1, "{burst:?}");
-        assert!((burst.cpu_millis - 1.0).abs() < 0.01, "{burst:?}");
     }
 }

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use postern_tests::Result;
+use postern_tests::Error;
 use postern_tests::client::Connection;
 use postern_tests::client::raw::{Head, RawConnection};
 
 use super::names::host;
+use super::sign;
 use super::traffic::ask;
 use super::world::{How, Tls, World};
-use crate::order::{Count, Failure};
+use crate::order::{Count, Failure, Sign};
 
 /// Size of an answer that is read fast, in bytes.
 const LARGE: usize = 4_000_000;
@@ -55,13 +56,13 @@ async fn sip_for_ever(world: World, mut rng: Rng) {
         if let Some((stream, _)) = world.handshake(number, how).await {
             let _open = world.tally().open();
             match sip(stream, number).await {
-                Ok(Sipped::All) => world.tally().count(Count::SlowReads),
-                Ok(Sipped::Cut) => world.tally().count(Count::SlowReadersCut),
-                Ok(Sipped::Status(status)) => {
-                    world.tally().fail(Failure::ServerError, || format!("{} answered {status}", host(number)));
+                Sipped::All => world.tally().count(Count::SlowReads),
+                Sipped::Cut => world.tally().count(Count::SlowReadersCut),
+                Sipped::Status(status, sign) => {
+                    world.tally().fail(Failure::ServerError, sign, || format!("{} answered {status}", host(number)));
                 }
-                Err(error) => {
-                    world.tally().fail(Failure::Request, || format!("a slow read of {}: {error}", host(number)));
+                Sipped::Nothing(error, sign) => {
+                    world.tally().fail(Failure::Request, sign, || format!("a slow read of {}: {error}", host(number)));
                 }
             }
         }
@@ -73,22 +74,32 @@ enum Sipped {
     All,
     /// The gateway lost patience, as it may.
     Cut,
-    Status(u16),
+    Status(u16, Sign),
+    /// No answer.
+    Nothing(Error, Sign),
 }
 
-async fn sip(stream: Tls, number: usize) -> Result<Sipped> {
+async fn sip(stream: Tls, number: usize) -> Sipped {
     let mut connection = RawConnection::over(stream);
-    connection.send(format!("GET /-/bytes/{SLOW} HTTP/1.1\r\nHost: {}\r\n\r\n", host(number))).await?;
-    match connection.head().await? {
-        Head::Status(200, _) => {}
-        Head::Status(status, _) => return Ok(Sipped::Status(status)),
-        Head::Closed => return Err("closed instead of an answer".into()),
+    let request = format!("GET /-/bytes/{SLOW} HTTP/1.1\r\nHost: {}\r\n\r\n", host(number));
+    let head = match connection.send(request).await {
+        Ok(()) => connection.head().await,
+        Err(error) => Err(error),
+    };
+    match head {
+        Ok(Head::Status(200, _)) => {}
+        Ok(Head::Status(status, head)) => return Sipped::Status(status, sign::of_head(status, &head)),
+        Ok(Head::Closed) => return Sipped::Nothing("closed instead of an answer".into(), Sign::Leaving),
+        Err(error) => {
+            let sign = sign::of_request(&error);
+            return Sipped::Nothing(error, sign);
+        }
     }
     for _ in 0..SLOW / SIP {
         if connection.body(SIP).await.is_err() {
-            return Ok(Sipped::Cut);
+            return Sipped::Cut;
         }
         tokio::time::sleep(PAUSE).await;
     }
-    Ok(Sipped::All)
+    Sipped::All
 }

@@ -7,7 +7,7 @@ use postern_tests::client::hello::{Answer, UNRECOGNIZED_NAME, greet_over};
 use tokio::time::Instant;
 
 use super::world::World;
-use crate::order::{Count, Failure};
+use crate::order::{Count, Failure, Sign};
 
 /// Names a second.
 const RATE: u32 = 100;
@@ -32,7 +32,8 @@ async fn guess(world: World, name: String) {
     match greet_over(stream, Some(name.as_bytes())).await {
         Ok(answer) if answer == UNRECOGNIZED_NAME => world.tally().count(Count::ScansRefused),
         Ok(Answer::Certificate(serial)) => {
-            world.tally().fail(Failure::WrongCertificate, || format!("{name}, which nobody has: served {serial}"));
+            let words = || format!("{name}, which nobody has: served {serial}");
+            world.tally().fail(Failure::WrongCertificate, Sign::Other, words);
         }
         _ => world.tally().count(Count::ScansTurnedAway),
     }

@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use fastrand::Rng;
+use http::StatusCode;
 use http_body_util::BodyExt;
 use postern_tests::client::{Call, Connection};
-use postern_tests::{Result, ensure};
+use postern_tests::patience::PATIENCE;
+use postern_tests::{Error, ensure};
 use tokio::sync::Semaphore;
 use tokio::time::MissedTickBehavior;
 
 use super::names::host;
+use super::sign;
 use super::world::{How, World};
-use crate::order::{Count, Failure};
+use crate::order::{Count, Failure, Sign};
 
 /// Connections under way at the same time; beyond these the load can't keep up, and says so.
 const UNDER_WAY: usize = 512;
@@ -62,7 +65,8 @@ async fn visit(world: &World, rng: &mut Rng) {
     let mut connection = match Connection::open(stream, how.http2).await {
         Ok(connection) => connection,
         Err(error) => {
-            return world.tally().fail(Failure::Request, || format!("opening HTTP to {}: {error}", host(number)));
+            let words = || format!("opening HTTP to {}: {error}", host(number));
+            return world.tally().fail(Failure::Request, sign::of_request(&error), words);
         }
     };
     for request in 0..rng.u32(1..=REQUESTS) {
@@ -78,32 +82,55 @@ async fn visit(world: &World, rng: &mut Rng) {
     }
 }
 
+/// What came of a request.
+enum Answer {
+    /// 200, with all its bytes.
+    Whole,
+    /// Of the 5xx kind.
+    ServerError(u16, Sign),
+    /// None, or a wrong one.
+    None(Error, Sign),
+}
+
 /// One request, counted. False if the connection is of no more use.
 pub(super) async fn ask(world: &World, connection: &mut Connection, number: usize, size: usize) -> bool {
     match exchange(connection, number, size).await {
-        Ok(status) if status < 500 => {
+        Answer::Whole => {
             world.tally().count(Count::Requests);
             true
         }
-        Ok(status) => {
-            world.tally().fail(Failure::ServerError, || format!("{} answered {status}", host(number)));
+        Answer::ServerError(status, sign) => {
+            world.tally().fail(Failure::ServerError, sign, || format!("{} answered {status}", host(number)));
             false
         }
-        Err(error) => {
-            world.tally().fail(Failure::Request, || format!("a request to {}: {error}", host(number)));
+        Answer::None(error, sign) => {
+            world.tally().fail(Failure::Request, sign, || format!("a request to {}: {error}", host(number)));
             false
         }
     }
 }
 
-/// The status of an answer, which is either 200 with all its bytes or of the 5xx kind.
-async fn exchange(connection: &mut Connection, number: usize, size: usize) -> Result<u16> {
-    let response = connection.send(&Call::get(&format!("https://{}/-/bytes/{size}", host(number)))).await?;
-    let status = response.status().as_u16();
-    let read = tokio::time::timeout(postern_tests::patience::PATIENCE, response.into_body().collect()).await;
-    let length = read.map_err(|_| "the body did not come")??.to_bytes().len();
-    ensure(status >= 500 || status == 200 && length == size, || {
-        format!("answered {status} with {length} bytes instead of {size}")
-    })?;
-    Ok(status)
+async fn exchange(connection: &mut Connection, number: usize, size: usize) -> Answer {
+    let call = Call::get(&format!("https://{}/-/bytes/{size}", host(number)));
+    let response = match connection.send(&call).await {
+        Ok(response) => response,
+        Err(error) => {
+            let sign = sign::of_request(&error);
+            return Answer::None(error, sign);
+        }
+    };
+    let (status, sign) = (response.status(), sign::of_answer(response.status(), response.headers()));
+    let length = match tokio::time::timeout(PATIENCE, response.into_body().collect()).await {
+        Err(_) => return Answer::None("the body did not come".into(), Sign::Other),
+        Ok(Err(error)) => return Answer::None(error.into(), Sign::Other),
+        Ok(Ok(body)) => body.to_bytes().len(),
+    };
+    if status.is_server_error() {
+        return Answer::ServerError(status.as_u16(), sign);
+    }
+    let wanted = || format!("answered {status} with {length} bytes instead of {size}");
+    match ensure(status == StatusCode::OK && length == size, wanted) {
+        Ok(()) => Answer::Whole,
+        Err(error) => Answer::None(error, Sign::Other),
+    }
 }

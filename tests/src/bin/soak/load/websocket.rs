@@ -1,13 +1,16 @@
 //! `WebSockets` that stay open and echo now and then; one that breaks is a failure, and is opened again.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use fastrand::Rng;
+use postern_tests::Error;
 use postern_tests::client::websocket::WebSocket;
 
 use super::names::host;
-use super::world::{How, World};
-use crate::order::{Count, Failure};
+use super::sign;
+use super::world::{How, Tls, World};
+use crate::order::{Count, Failure, Sign};
 
 /// Between two messages, at most.
 const PAUSE: Duration = Duration::from_secs(4);
@@ -29,18 +32,26 @@ async fn chat_for_ever(world: World, mut rng: Rng) {
         let number = world.names().pick(&mut rng);
         if let Some((stream, _)) = world.handshake(number, How::default()).await {
             let _open = world.tally().open();
-            let chat = async {
-                let mut socket = WebSocket::open(stream, &format!("ws://{}/chat", host(number))).await?;
-                loop {
-                    socket.echo(&format!("message {}", rng.u32(..))).await?;
-                    world.tally().count(Count::Echoes);
-                    tokio::time::sleep(PAUSE.mul_f64(rng.f64())).await;
-                }
-            };
-            let ended: postern_tests::Result<std::convert::Infallible> = chat.await;
-            let Err(error) = ended;
-            world.tally().fail(Failure::WebSocket, || format!("WebSocket to {}: {error}", host(number)));
+            let Err((error, sign)) = chat(&world, stream, number, &mut rng).await;
+            world.tally().fail(Failure::WebSocket, sign, || format!("WebSocket to {}: {error}", host(number)));
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Until something breaks; once open, it stays so whatever stage the gateway is in.
+async fn chat(world: &World, stream: Tls, number: usize, rng: &mut Rng) -> Result<Infallible, (Error, Sign)> {
+    let mut socket = match WebSocket::open(stream, &format!("ws://{}/chat", host(number))).await {
+        Ok(socket) => socket,
+        Err(error) => {
+            let sign = sign::of_upgrade(&error);
+            return Err((error, sign));
+        }
+    };
+    loop {
+        let text = format!("message {}", rng.u32(..));
+        socket.echo(&text).await.map_err(|error| (error, Sign::Other))?;
+        world.tally().count(Count::Echoes);
+        tokio::time::sleep(PAUSE.mul_f64(rng.f64())).await;
     }
 }

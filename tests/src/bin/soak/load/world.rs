@@ -12,8 +12,10 @@ use tokio_rustls::client::TlsStream;
 
 use super::book::Book;
 use super::names::{Names, host};
-use super::tally::Tally;
-use crate::order::{Count, Failure, Target, Tick};
+use super::sign;
+use super::tally::{Kind, Tally};
+use super::visits::Visits;
+use crate::order::{Count, Failure, Sign, Target, Tick};
 
 /// A stream to the gateway.
 pub(crate) type Tls = TlsStream<TcpStream>;
@@ -27,6 +29,7 @@ struct Shared {
     target: Target,
     names: Names,
     book: Book,
+    visits: Visits,
     tally: Tally,
     /// HTTP/1.1 and HTTP/2, each without and with resumption.
     configs: [[Arc<ClientConfig>; 2]; 2],
@@ -52,7 +55,8 @@ impl World {
         Ok(Self(Arc::new(Shared {
             names: Names::new(target.services, target.seed),
             book: Book::new(Duration::from_millis(target.staleness_millis)),
-            tally: Tally::default(),
+            visits: Visits::new(target.services),
+            tally: Tally::new(),
             configs: [configs("http/1.1")?, configs("h2")?],
             target,
         })))
@@ -88,6 +92,7 @@ impl World {
     /// Makes a handshake and checks the certificate. `None` if that has failed, which is then counted.
     pub(crate) async fn handshake(&self, number: usize, how: How) -> Option<(Tls, Peer)> {
         let began = Instant::now();
+        let kind = self.0.visits.kind(number);
         let config = &self.0.configs[usize::from(how.http2)][usize::from(how.resuming)];
         let connecting = async {
             let stream = self.tcp(how.small_buffer).await?;
@@ -95,7 +100,8 @@ impl World {
         };
         match connecting.await {
             Ok((stream, peer)) => {
-                self.0.tally.handshake(peer.resumed, began.elapsed());
+                self.0.visits.visited(number);
+                self.0.tally.handshake(if peer.resumed { Kind::Resumed } else { kind }, began.elapsed());
                 self.check(number, &peer, began);
                 Some((stream, peer))
             }
@@ -111,17 +117,20 @@ impl World {
         let too_old = self.0.book.too_old(number, peer.serial, began).filter(|_| !peer.resumed);
         if let Some(wanted) = too_old {
             let words = || format!("{}: served serial {}, {wanted} was due", host(number), peer.serial);
-            self.0.tally.fail(Failure::StaleCertificate, words);
+            self.0.tally.fail(Failure::StaleCertificate, Sign::Other, words);
         }
     }
 
     fn refused(&self, number: usize, error: &Error, began: Instant) {
-        if is_wrong_certificate(error) {
-            self.0.tally.fail(Failure::WrongCertificate, || format!("{}: {error}", host(number)));
-        } else if self.0.book.is_outage(began) {
-            self.0.tally.count(Count::DeclaredRefusals);
+        let sign = sign::of_handshake(error);
+        if sign::is_own_fault(error) {
+            self.0.tally.count(Count::OutOfFiles);
+        } else if is_wrong_certificate(error) {
+            self.0.tally.fail(Failure::WrongCertificate, sign, || format!("{}: {error}", host(number)));
+        } else if sign == Sign::NoCertificate && self.0.book.is_outage(began) {
+            self.0.tally.count(Count::RefusedInOutage);
         } else {
-            self.0.tally.fail(Failure::Handshake, || {
+            self.0.tally.fail(Failure::Handshake, sign, || {
                 format!("handshake with {} after {:?}: {error}", host(number), began.elapsed())
             });
         }

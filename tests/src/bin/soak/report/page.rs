@@ -104,7 +104,8 @@ fn of_run(run: &Run) -> Vec<Plot> {
             "per second",
             vec![
                 curve(run, "failures", |now, before| Some(per_second(now, before, |sample| sample.failures as f64))),
-                curve(run, "declared", |now, before| Some(per_second(now, before, |sample| sample.declared as f64))),
+                curve(run, "refused", |now, before| Some(per_second(now, before, |sample| sample.refused as f64))),
+                curve(run, "in outages", |now, before| Some(per_second(now, before, |sample| sample.in_outage as f64))),
             ],
         ),
         plot(

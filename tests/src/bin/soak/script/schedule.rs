@@ -98,7 +98,8 @@ fn renewals(arguments: &Arguments) -> Vec<Event> {
     (1..seconds).map(event).collect()
 }
 
-/// Certificates are brought into the cache by a crawl; others are renewed in a burst, then these.
+/// Certificates of the first services are brought into the cache by a crawl; those of the last ones are renewed in a burst,
+/// then these.
 fn bursts_alone(arguments: &Arguments) -> Vec<Event> {
     let duration = arguments.duration;
     let count = arguments.burst() as usize;
@@ -113,7 +114,7 @@ fn bursts_alone(arguments: &Arguments) -> Vec<Event> {
             at: duration.mul_f64(0.1),
             action: Action::Spell { what: Spell::Crawl { first: 0, rate }, lasts: crawl },
         },
-        Event { at: duration.mul_f64(0.5), action: Action::Burst { first: cached.min(last), count } },
+        Event { at: duration.mul_f64(0.5), action: Action::Burst { first: last, count } },
         Event { at: duration.mul_f64(0.75), action: Action::Burst { first: 0, count: cached } },
     ]
 }
