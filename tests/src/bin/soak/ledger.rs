@@ -74,6 +74,7 @@ pub(crate) struct Refused {
 enum Cap {
     Connections,
     Loads,
+    Bodies,
 }
 
 impl Refused {
@@ -88,6 +89,7 @@ impl Cap {
         match self {
             Self::Connections => scrape.capped_connections,
             Self::Loads => scrape.capped_loads,
+            Self::Bodies => scrape.capped_bodies,
         }
     }
 }
@@ -98,7 +100,7 @@ impl Sign {
         match self {
             Self::Closed | Self::RetryAfter => Some(REFUSE),
             Self::Leaving => Some(CLOSE),
-            Self::NoCertificate | Self::Other => None,
+            Self::NoCertificate | Self::Cut | Self::Other => None,
         }
     }
 
@@ -107,7 +109,8 @@ impl Sign {
         match self {
             Self::Closed => Some(Cap::Connections),
             Self::NoCertificate => Some(Cap::Loads),
-            Self::RetryAfter | Self::Leaving | Self::Other => None,
+            Self::RetryAfter | Self::Cut => Some(Cap::Bodies),
+            Self::Leaving | Self::Other => None,
         }
     }
 }
@@ -311,6 +314,7 @@ mod tests {
             (Sign::Closed, 0, 1),
             (Sign::RetryAfter, 0, 1),
             (Sign::NoCertificate, 0, 0),
+            (Sign::Cut, 0, 0),
             (Sign::Other, 0, 0),
         ] {
             assert_eq!(judged(&closing, 5.0, sign, 1).refusals().all(), in_closing, "{sign:?}");
@@ -343,13 +347,14 @@ mod tests {
     fn no_more_is_set_down_to_a_cap_than_it_has_refused() {
         let mut scrapes = vec![Some(Scrape::default()); 10];
         for scrape in scrapes.iter_mut().skip(5).flatten() {
-            (scrape.capped_connections, scrape.capped_loads) = (4.0, 1.0);
+            (scrape.capped_connections, scrape.capped_loads, scrape.capped_bodies) = (4.0, 1.0, 2.0);
         }
         let series = series(&scrapes);
         let ledger = judged(&series, 4.5, Sign::Closed, 10);
         assert_eq!((ledger.refusals(), ledger.failures()), (Refused { by_stage: 0, by_cap: 4 }, 6));
         assert_eq!(judged(&series, 4.5, Sign::NoCertificate, 1).failures(), 0);
-        assert_eq!(judged(&series, 4.5, Sign::RetryAfter, 1).failures(), 1);
+        assert_eq!(judged(&series, 4.5, Sign::Cut, 3).failures(), 1);
+        assert_eq!(judged(&series, 4.5, Sign::Leaving, 1).failures(), 1);
         assert_eq!(judged(&series, 8.5, Sign::Closed, 1).failures(), 1);
         let mut twice = Ledger::default();
         let trouble = Trouble { failure: Failure::Handshake, sign: Sign::Closed, millis_ago: 0, count: 3, words: None };

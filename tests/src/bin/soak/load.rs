@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use postern_tests::Result;
 use postern_tests::backend::Backend;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::order::Order;
+use crate::order::{Order, Target};
 
 mod attack;
 mod book;
@@ -38,6 +39,22 @@ pub(crate) fn main() -> Result<()> {
     outcome
 }
 
+/// Lets this process open as many files as it may; says so if that is less than the load takes.
+fn open_many_files(target: &Target) {
+    let limit = getrlimit(Resource::Nofile);
+    // Without permission it stays as it was, and the clients say so when they run out.
+    let _raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    // Each connection to the gateway and the one behind it, and whatever else is open.
+    let held = target.websockets + target.idle + 2 * target.downloads + traffic::UNDER_WAY;
+    let wanted = 2 * u64::from(held) + 256;
+    if limit.maximum.is_some_and(|most| most < wanted) {
+        let most = limit.maximum.unwrap_or_default();
+        eprintln!(
+            "the load may open {most} files and may want {wanted}; raise the limit (ulimit -n) or ask for less load"
+        );
+    }
+}
+
 async fn converse() -> Result<()> {
     let mut backends = Vec::new();
     for number in 0..BACKENDS {
@@ -56,6 +73,7 @@ async fn converse() -> Result<()> {
 
 fn obey(world: &mut Option<World>, order: Order) -> Result<Value> {
     if let Order::Start(target) = order {
+        open_many_files(&target);
         let started = world.insert(World::new(target)?);
         traffic::start(started);
         websocket::start(started);

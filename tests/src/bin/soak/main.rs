@@ -50,10 +50,11 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_default();
     let mut arguments = arguments.peekable();
-    if arguments.peek().is_some_and(|first| [GATEWAY, CLUSTER, LOAD].into_iter().any(|name| first == name)) {
-        if let Err(error) = live_and_die_with_the_soak() {
-            return ended(Err(error.into()));
-        }
+    let is_another = |first: &OsString| [GATEWAY, CLUSTER, LOAD].into_iter().any(|name| first == name);
+    if arguments.peek().is_some_and(is_another)
+        && let Err(error) = live_and_die_with_the_soak()
+    {
+        return ended(Err(error.into()));
     }
     if arguments.next_if(|first| first == GATEWAY).is_some() {
         return postern::cli::run(std::iter::once(OsString::from("postern")).chain(arguments));

@@ -123,6 +123,8 @@ pub(crate) enum Sign {
     RetryAfter,
     /// The connection was at its end before the answer began, be it by GOAWAY.
     Leaving,
+    /// An answer that broke off.
+    Cut,
     /// Anything else; never declared.
     Other,
 }
@@ -208,7 +210,7 @@ pub(crate) struct Latencies {
 impl Latencies {
     /// Each kind with its name for people.
     pub(crate) fn kinds(&self) -> [(&'static str, Quantiles); 4] {
-        [("full", self.full), ("hit", self.hit), ("miss", self.miss), ("resumed", self.resumed)]
+        [("full", self.full), ("full, cached", self.hit), ("full, loaded", self.miss), ("resumed", self.resumed)]
     }
 }
 

@@ -176,22 +176,22 @@ impl Envoy {
         let deadline = Instant::now() + START;
         while Instant::now() < deadline {
             if let Some(status) = self.has_ended()? {
-                return Err(self.explain(format!("Envoy ended before it was ready: {status}").into()));
+                return Err(self.explain(&format!("Envoy ended before it was ready: {status}")));
             }
             if self.is_live().await && client.handshake(self.https(), Some(&host)).await.is_ok() {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        Err(self.explain(format!("Envoy does not serve {host} after {START:?}").into()))
+        Err(self.explain(&format!("Envoy does not serve {host} after {START:?}")))
     }
 
-    /// The error, and the end of Envoy's log, which may say why.
-    pub(crate) fn explain(&self, error: Error) -> Error {
+    /// An error of these words, and the end of Envoy's log, which may say why.
+    pub(crate) fn explain(&self, words: &str) -> Error {
         const LINES: usize = 20;
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().rev().take(LINES).collect();
-        format!("{error}\n{}", lines.into_iter().rev().collect::<Vec<_>>().join("\n")).into()
+        format!("{words}\n{}", lines.into_iter().rev().collect::<Vec<_>>().join("\n")).into()
     }
 
     async fn is_live(&self) -> bool {

@@ -110,7 +110,12 @@ fn figures(f: &mut fmt::Formatter<'_>, run: &Run, verdict: &Verdict) -> fmt::Res
     }
     for (kind, quantiles) in run.totals.all.kinds() {
         let Quantiles { count, p50, p99, p999, max, .. } = quantiles;
-        writeln!(f, "  {count} {kind} handshakes: p50 {p50:.1}, p99 {p99:.1}, p99.9 {p999:.1}, longest {max:.0} ms")?;
+        if count > 0 {
+            writeln!(
+                f,
+                "  {count} handshakes, {kind}: p50 {p50:.1}, p99 {p99:.1}, p99.9 {p999:.1}, longest {max:.0} ms"
+            )?;
+        }
     }
     if let Some(words) = misses(run, verdict) {
         writeln!(f, "  {words}")?;
@@ -118,14 +123,13 @@ fn figures(f: &mut fmt::Formatter<'_>, run: &Run, verdict: &Verdict) -> fmt::Res
     for burst in &verdict.bursts {
         writeln!(
             f,
-            "  {} renewals at {:.0} s{}: working set {:.1} MiB before, {:.1} at the peak ({:+.1} %), {:.3} ms of CPU each",
+            "  {} renewals at {:.0} s{}: working set {:.1} MiB before, {:.1} at the peak ({:+.1} %)",
             burst.renewals,
             burst.at,
             burst.cached.map_or(String::new(), |cached| format!(", {:.0} % of them cached", 100.0 * cached)),
             burst.steady,
             burst.peak,
             100.0 * burst.above(),
-            burst.cpu_millis
         )?;
     }
     let counts: Vec<_> = run.totals.counts.iter().map(|(count, number)| format!("{count:?} {number}")).collect();
@@ -136,8 +140,8 @@ fn figures(f: &mut fmt::Formatter<'_>, run: &Run, verdict: &Verdict) -> fmt::Res
 fn misses(run: &Run, verdict: &Verdict) -> Option<String> {
     let (counted, seen) = (verdict.figures.cache_misses?, run.totals.all.miss.count);
     Some(format!(
-        "misses are first visits, {seen} of the {counted} misses that the gateway has counted; hits are visits within 5 s of \
-         another; the other full handshakes are neither"
+        "loaded are first visits to a service, {seen} of the {counted} misses that the gateway has counted; cached are those \
+         within 5 s of another; the rest is neither"
     ))
 }
 

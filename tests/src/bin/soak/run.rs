@@ -108,11 +108,11 @@ async fn carry_out(arguments: &Arguments, envoy: Option<&Path>, stop: &Stop, run
     }
     // Dropped after what is in it.
     let cgroup = cgroup.ok();
-    let stage = tokio::select! {
-        stage = Stage::set(arguments, envoy, run.subject) => stage?,
+    let around = tokio::select! {
+        around = Surroundings::prepare(arguments, envoy, run.subject) => around?,
         () = stop.asked() => return Err(Error::from("interrupted before the program was started")),
     };
-    let Stage { mut load, cluster, mirror } = stage;
+    let Surroundings { mut load, cluster, mirror } = around;
     let began = Instant::now();
     let starting = async {
         match envoy.zip(mirror.as_ref()) {
@@ -147,15 +147,15 @@ async fn carry_out(arguments: &Arguments, envoy: Option<&Path>, stop: &Stop, run
     outcome.map_err(|error| watch.watched.subject.explain(error))
 }
 
-/// What a program is tried on.
-struct Stage {
+/// What there is around a program.
+struct Surroundings {
     load: Load,
     cluster: ClusterProcess,
     mirror: Option<Mirror>,
 }
 
-impl Stage {
-    async fn set(arguments: &Arguments, envoy: Option<&Path>, subject: &str) -> Result<Self> {
+impl Surroundings {
+    async fn prepare(arguments: &Arguments, envoy: Option<&Path>, subject: &str) -> Result<Self> {
         let load = Load::start().await?;
         eprintln!("filling a cluster with {} services", arguments.services);
         let program = Program::this_executable(crate::CLUSTER)?;
@@ -190,7 +190,7 @@ async fn start_envoy(
     let mut envoy = Envoy::start(program, mirror, cgroup)?;
     envoy.ready(&cluster.client()?, arguments.services as usize).await?;
     let https = envoy.https();
-    Ok((Subject::Envoy(envoy), https))
+    Ok((Subject::Envoy(Box::new(envoy)), https))
 }
 
 /// Whom the load talks to.

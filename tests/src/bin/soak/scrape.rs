@@ -17,8 +17,9 @@ pub(crate) struct Scrape {
     pub(crate) working_set: f64,
     /// How it has divided its limit; all 0 without one.
     pub(crate) plan: Plan,
-    /// Bytes that wait for clients or upstreams; 0 if it does not say.
+    /// Bytes of bodies that wait for clients or endpoints, and how many may; 0 if it does not say.
     pub(crate) buffered_bytes: f64,
+    pub(crate) buffered_limit: f64,
     /// The stage of overload: 0 none, 1 shrink, 2 close, 3 refuse.
     pub(crate) overload_stage: f64,
     /// How often it came to the stages close and refuse.
@@ -27,9 +28,11 @@ pub(crate) struct Scrape {
     /// Connections and handshakes, and requests, that were refused for lack of memory.
     pub(crate) refused_connections: f64,
     pub(crate) refused_requests: f64,
-    /// Connections beyond a cap, and certificates that were not loaded since too many were asked for.
+    /// Connections beyond a cap, certificates that were not loaded since too many were asked for, and requests that were
+    /// ended for what waited of their bodies.
     pub(crate) capped_connections: f64,
     pub(crate) capped_loads: f64,
+    pub(crate) capped_bodies: f64,
 }
 
 /// How the memory limit is divided, in bytes.
@@ -70,7 +73,8 @@ impl Scrape {
                 connections: part("connections"),
                 headroom: part("headroom"),
             },
-            buffered_bytes: sum("postern_buffered_bytes"),
+            buffered_bytes: sum("postern_overload_buffered_bytes"),
+            buffered_limit: sum("postern_overload_buffered_limit_bytes"),
             overload_stage: sum("postern_overload_stage"),
             close_stages: stages("close"),
             refuse_stages: stages("refuse"),
@@ -82,6 +86,7 @@ impl Scrape {
                 &["max_connections", "max_connections_per_source"],
             ),
             capped_loads: with("postern_certstore_rejects_total", "reason", &["overloaded", "throttled"]),
+            capped_bodies: sum("postern_overload_ended_total"),
         }
     }
 }

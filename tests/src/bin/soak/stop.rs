@@ -5,7 +5,7 @@ use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-/// How often it was asked for by SIGINT or SIGTERM.
+/// How often it was asked for by SIGINT, SIGTERM or SIGHUP.
 #[derive(Debug)]
 pub(crate) struct Stop(watch::Receiver<u32>);
 
@@ -16,7 +16,9 @@ impl Stop {
     /// Outside of a tokio runtime.
     pub(crate) fn listen() -> io::Result<Self> {
         let (asking, asked) = watch::channel(0);
-        let signals = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+        let [interrupt, terminate, hangup] = kinds;
+        let signals = [interrupt?, terminate?, hangup?];
         tokio::spawn(count(signals, asking));
         Ok(Self(asked))
     }
@@ -34,16 +36,17 @@ impl Stop {
     async fn at_least(&self, times: u32) {
         if self.0.clone().wait_for(|asked| *asked >= times).await.is_err() {
             // Nobody listens any more: the runtime is at its end.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
 
-async fn count((mut interrupt, mut terminate): (Signal, Signal), asking: watch::Sender<u32>) {
+async fn count([mut interrupt, mut terminate, mut hangup]: [Signal; 3], asking: watch::Sender<u32>) {
     loop {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
         }
         asking.send_modify(|asked| *asked = asked.saturating_add(1));
         if *asking.borrow() == 1 {

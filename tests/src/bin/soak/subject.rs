@@ -12,7 +12,7 @@ use crate::scrape::Scrape;
 #[derive(Debug)]
 pub(crate) enum Subject {
     Postern(Box<Gateway>),
-    Envoy(Envoy),
+    Envoy(Box<Envoy>),
 }
 
 impl Subject {
@@ -44,7 +44,7 @@ impl Subject {
     pub(crate) fn explain(&self, error: Error) -> Error {
         match self {
             Self::Postern(gateway) => gateway.explain(error),
-            Self::Envoy(envoy) => envoy.explain(error),
+            Self::Envoy(envoy) => envoy.explain(&error.to_string()),
         }
     }
 }

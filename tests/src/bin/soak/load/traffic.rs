@@ -17,7 +17,7 @@ use super::world::{How, World};
 use crate::order::{Count, Failure, Sign};
 
 /// Connections under way at the same time; beyond these the load can't keep up, and says so.
-const UNDER_WAY: usize = 512;
+pub(super) const UNDER_WAY: u32 = 512;
 
 /// Requests of one connection, at most.
 const REQUESTS: u32 = 5;
@@ -28,7 +28,7 @@ const SIZES: [usize; 4] = [200, 1_000, 8_000, 40_000];
 /// What a client leaves between an answer and its next request, at most.
 const THINKS: Duration = Duration::from_millis(300);
 
-static SLOTS: Semaphore = Semaphore::const_new(UNDER_WAY);
+static SLOTS: Semaphore = Semaphore::const_new(UNDER_WAY as usize);
 
 /// Starts it, for as long as the process lives.
 pub(crate) fn start(world: &World) {
@@ -122,7 +122,7 @@ async fn exchange(connection: &mut Connection, number: usize, size: usize) -> An
     let (status, sign) = (response.status(), sign::of_answer(response.status(), response.headers()));
     let length = match tokio::time::timeout(PATIENCE, response.into_body().collect()).await {
         Err(_) => return Answer::None("the body did not come".into(), Sign::Other),
-        Ok(Err(error)) => return Answer::None(error.into(), Sign::Other),
+        Ok(Err(error)) => return Answer::None(error.into(), Sign::Cut),
         Ok(Ok(body)) => body.to_bytes().len(),
     };
     if status.is_server_error() {

@@ -2,16 +2,24 @@
 
 use std::fmt::Write;
 
-use super::plot::{Curve, Mark, Plot, escape};
+use super::plot::escape;
 use crate::arguments::Arguments;
 use crate::run::Run;
-use crate::sample::Sample;
 use crate::verdict::Verdict;
+
+mod figures;
+mod plots;
+
+use plots::Keys;
 
 const STYLE: &str = "body{font:14px/1.45 system-ui,sans-serif;max-width:940px;margin:2em auto;padding:0 1em;color:#222}\
 figure{margin:1.6em 0}figcaption{margin-bottom:.3em}svg{width:100%;height:auto}svg text{font-size:11px;fill:#555}\
-.grid{stroke:#ddd}.limit{stroke:#c00;stroke-dasharray:6 4}.curve{fill:none;stroke-width:1.4}.mark{fill:#f0c040;opacity:.25}\
-table{border-collapse:collapse}td{padding:.15em .8em .15em 0}.failed{color:#c00;font-weight:bold}";
+svg text.over{fill:#c00}svg text.key{font-size:10px;fill:#888}.grid{stroke:#ddd}.limit{stroke:#c00;stroke-dasharray:6 4}\
+.curve{fill:none;stroke-width:1.4}.band{opacity:.35}.swatch{display:inline-block;width:1.2em;height:.8em;opacity:.5}\
+.mark{fill:#888;background:#888;opacity:.14}.shrink{fill:#f0e442;background:#f0e442}.close{fill:#e69f00;background:#e69f00}\
+.refuse{fill:#d55e00;background:#d55e00}table{border-collapse:collapse;margin:.6em 0}\
+td,th{padding:.15em .8em .15em 0;text-align:left;vertical-align:top;font-weight:normal}th{color:#555}\
+td.number{text-align:right}.failed{color:#c00;font-weight:bold}";
 
 const MIB: f64 = 1_048_576.0;
 
@@ -19,18 +27,25 @@ const MIB: f64 = 1_048_576.0;
 pub(super) fn page(arguments: &Arguments, runs: &[(Run, Verdict)]) -> String {
     let mut html = format!(
         "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Postern soak</title><style>{STYLE}</style></head>\
-         <body><h1>Soak: {} services, limit {:.0} MiB, {} s, seed {}</h1>\n",
+         <body><h1>Soak: {} services, limit {:.0} MiB, {} s, seed {}</h1>\n<p>{}</p>\n",
         arguments.services,
         arguments.limit as f64 / MIB,
         arguments.duration.as_secs(),
-        arguments.seed
+        arguments.seed,
+        escape(&super::machine())
     );
     for (run, verdict) in runs {
         html.push_str(&checks(run, verdict));
     }
-    html.push_str("<p>Yellow: what the script did; its name shows under the pointer.</p>\n");
-    for plot in plots(arguments, runs) {
+    html.push_str(&figures::table(runs));
+    let keys = Keys::of(runs);
+    html.push_str(&legend(&keys));
+    for plot in plots::all(arguments, runs, &keys) {
         html.push_str(&plot.to_html());
+    }
+    for (run, _) in runs {
+        html.push_str(&words("Failures", run, &run.ledger.examples));
+        html.push_str(&words("Refused as declared", run, &run.ledger.refusals));
     }
     html.push_str("</body></html>\n");
     html
@@ -46,99 +61,37 @@ fn checks(run: &Run, verdict: &Verdict) -> String {
     );
     if let Some(why) = &run.not_enforced {
         // Writing to a String does not fail.
-        let _ = write!(html, "<tr><td colspan=\"2\">The limit was not enforced: {}</td></tr>", escape(why));
+        let _ = write!(html, "<tr><td>!</td><td colspan=\"2\">The limit was not enforced: {}</td></tr>", escape(why));
     }
     for check in &verdict.checks {
-        let class = class(check.passed);
-        let _ = write!(html, "<tr class=\"{class}\"><td>{}</td><td>{}</td></tr>", check.name, escape(&check.seen));
+        let (class, sign) = (class(check.passed), if check.passed { "✓" } else { "✗" });
+        let seen = escape(&check.seen);
+        let _ = write!(html, "<tr class=\"{class}\"><td>{sign}</td><td>{}</td><td>{seen}</td></tr>", check.name);
     }
     html.push_str("</table>\n");
     html
 }
 
-fn plots(arguments: &Arguments, runs: &[(Run, Verdict)]) -> Vec<Plot> {
-    let limit = Some((arguments.limit as f64 / MIB, "limit"));
-    let mut plots = vec![Plot {
-        title: "Memory that the kernel counts".to_owned(),
-        unit: "MiB",
-        curves: runs
-            .iter()
-            .map(|(run, _)| curve(run, run.subject, |now, _| Some(now.working_set as f64 / MIB)))
-            .collect(),
-        marks: runs.first().map(|(run, _)| marks(run)).unwrap_or_default(),
-        limit,
-    }];
-    for (run, _) in runs {
-        plots.extend(of_run(run));
+/// What the colours and keys behind the curves mean.
+fn legend(keys: &Keys) -> String {
+    let mut html = String::from(
+        "<h2>Over time</h2><p>Stages of overload: <span class=\"swatch shrink\"></span> shrink the cache, \
+         <span class=\"swatch close\"></span> close connections, <span class=\"swatch refuse\"></span> refuse. \
+         <span class=\"swatch mark\"></span> What the script did",
+    );
+    let named: Vec<_> = keys.iter().map(|(key, name)| format!("<b>{key}</b> {}", escape(name))).collect();
+    if !named.is_empty() {
+        let _ = write!(html, ": {}", named.join(", "));
     }
-    plots
+    html.push_str(".</p>\n");
+    html
 }
 
-fn of_run(run: &Run) -> Vec<Plot> {
-    let plot = |title: &str, unit, curves| Plot {
-        title: format!("{}: {title}", run.subject),
-        unit,
-        curves,
-        marks: marks(run),
-        limit: None,
-    };
-    let mut plots = vec![
-        plot(
-            "full handshakes",
-            "ms",
-            vec![
-                curve(run, "p50", |now, _| (now.full.count > 0).then_some(now.full.p50)),
-                curve(run, "p99", |now, _| (now.full.count > 0).then_some(now.full.p99)),
-            ],
-        ),
-        plot(
-            "resumed handshakes",
-            "ms",
-            vec![
-                curve(run, "p50", |now, _| (now.resumed.count > 0).then_some(now.resumed.p50)),
-                curve(run, "p99", |now, _| (now.resumed.count > 0).then_some(now.resumed.p99)),
-            ],
-        ),
-        plot(
-            "what failed, and what the script declared",
-            "per second",
-            vec![
-                curve(run, "failures", |now, before| Some(per_second(now, before, |sample| sample.failures as f64))),
-                curve(run, "refused", |now, before| Some(per_second(now, before, |sample| sample.refused as f64))),
-                curve(run, "in outages", |now, before| Some(per_second(now, before, |sample| sample.in_outage as f64))),
-            ],
-        ),
-        plot(
-            "requests",
-            "per second",
-            vec![curve(run, "answered", |now, before| Some(per_second(now, before, |sample| sample.requests as f64)))],
-        ),
-        plot(
-            "CPU",
-            "processors",
-            vec![curve(run, "gateway", |now, before| Some(per_second(now, before, |sample| sample.cpu)))],
-        ),
-    ];
-    if run.series.iter().any(|sample| sample.gateway.is_some()) {
-        let bytes = |now: &Sample, _: &Sample| now.gateway.map(|scrape| scrape.cache_bytes / MIB);
-        plots.insert(0, plot("certificate cache", "MiB", vec![curve(run, "weighed", bytes)]));
-        let hits = |now: &Sample, before: &Sample| now.hit_ratio(before).map(|ratio| 100.0 * ratio);
-        plots.insert(1, plot("handshakes whose certificate was cached", "%", vec![curve(run, "hits", hits)]));
+/// Failures or refusals, word by word.
+fn words(title: &str, run: &Run, words: &[String]) -> String {
+    if words.is_empty() {
+        return String::new();
     }
-    plots
-}
-
-/// A curve of what is computed from each sample and the one before it.
-fn curve(run: &Run, name: &str, value: impl Fn(&Sample, &Sample) -> Option<f64>) -> Curve {
-    let pairs = run.series.windows(2).filter_map(|pair| Some((pair[1].at, value(&pair[1], &pair[0])?)));
-    Curve { name: name.to_owned(), points: pairs.collect() }
-}
-
-fn per_second(now: &Sample, before: &Sample, figure: fn(&Sample) -> f64) -> f64 {
-    (figure(now) - figure(before)) / (now.at - before.at).max(0.001)
-}
-
-fn marks(run: &Run) -> Vec<Mark> {
-    let mark = |event: &crate::script::Happened| Mark { at: event.at, lasted: event.lasted, name: event.what.clone() };
-    run.events.iter().map(mark).collect()
+    let lines: Vec<_> = words.iter().map(|words| escape(words)).collect();
+    format!("<h3>{}: {title}, the first ones</h3><ul><li>{}</li></ul>\n", run.subject, lines.join("</li><li>"))
 }

@@ -2,153 +2,153 @@
 
 use std::fmt::Write;
 
+mod scale;
+
+use scale::{BOTTOM, HEIGHT, LEFT, RIGHT, Scale, TOP, WIDTH};
+
 /// Points of a curve; more are thinned out, and of each group the highest is kept.
 const POINTS: usize = 600;
-
-const WIDTH: f64 = 900.0;
-const HEIGHT: f64 = 240.0;
-const LEFT: f64 = 56.0;
-const BOTTOM: f64 = 24.0;
-const TOP: f64 = 10.0;
 
 /// Colours that can be told apart (Okabe and Ito, 2008).
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 
 /// A curve with its name; points without a value are left out.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Curve {
     pub(crate) name: String,
     pub(crate) points: Vec<(f64, f64)>,
+    /// What happened at the last point, if the curve ends there before its time.
+    pub(crate) end: Option<String>,
 }
 
-/// A stretch of time with a name, behind the curves.
+/// A stretch of time, behind the curves: something that the script did, with a short key to its name above it.
 #[derive(Clone, Debug)]
 pub(crate) struct Mark {
     pub(crate) at: f64,
     pub(crate) lasted: f64,
+    pub(crate) key: String,
     pub(crate) name: String,
 }
 
-/// A plot over seconds.
+/// A stretch of time in which a state held, behind the curves, coloured by its class.
 #[derive(Clone, Debug)]
+pub(crate) struct Band {
+    pub(crate) from: f64,
+    pub(crate) to: f64,
+    pub(crate) class: &'static str,
+}
+
+/// A plot over seconds.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Plot {
     pub(crate) title: String,
     pub(crate) unit: &'static str,
+    /// How long the time axis is.
+    pub(crate) seconds: f64,
+    /// Whether equal distances are equal factors.
+    pub(crate) is_logarithmic: bool,
     pub(crate) curves: Vec<Curve>,
     pub(crate) marks: Vec<Mark>,
+    pub(crate) bands: Vec<Band>,
     /// A horizontal line with its name.
-    pub(crate) limit: Option<(f64, &'static str)>,
+    pub(crate) limit: Option<(f64, String)>,
 }
 
 impl Plot {
     /// The plot as a figure of HTML.
     pub(crate) fn to_html(&self) -> String {
-        let points = || self.curves.iter().flat_map(|curve| &curve.points);
-        let right = points().map(|point| point.0).fold(1.0, f64::max);
-        let highest = points().map(|point| point.1).chain(self.limit.map(|limit| limit.0)).fold(0.0, f64::max);
-        let scale = Scale { right, top: round_up(highest) };
-        let mut html = format!("<figure><figcaption>{}, {}", escape(&self.title), escape(self.unit));
-        for (curve, colour) in self.curves.iter().zip(COLOURS.iter().cycle()) {
+        let values = || self.curves.iter().flat_map(|curve| curve.points.iter().map(|point| point.1));
+        let scale =
+            Scale::of(values().chain(self.limit.iter().map(|limit| limit.0)), self.seconds, self.is_logarithmic);
+        let mut html = format!("<figure><figcaption><b>{}</b>, {}", escape(&self.title), escape(self.unit));
+        for (curve, colour) in self.coloured() {
             // Writing to a String does not fail.
             let _ = write!(html, " <span style=\"color:{colour}\">■ {}</span>", escape(&curve.name));
         }
         let _ = write!(html, "</figcaption><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">");
-        self.marks.iter().for_each(|mark| html.push_str(&scale.mark(mark)));
-        html.push_str(&scale.axes());
-        if let Some((value, name)) = self.limit {
-            let y = scale.y(value);
-            let _ = write!(html, "<path class=\"limit\" d=\"M{LEFT} {y:.1}H{WIDTH}\"/>");
-            let _ = write!(
-                html,
-                "<text x=\"{:.0}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-                WIDTH - 4.0,
-                y + 12.0,
-                escape(name)
-            );
+        self.marks.iter().for_each(|mark| html.push_str(&mark_on(&scale, mark)));
+        self.bands.iter().for_each(|band| html.push_str(&band_on(&scale, band)));
+        html.push_str(&scale.axes(self.unit));
+        if let Some((value, name)) = &self.limit {
+            html.push_str(&limit_on(&scale, *value, name));
         }
-        for (curve, colour) in self.curves.iter().zip(COLOURS.iter().cycle()) {
-            let path: Vec<String> =
-                thinned(&curve.points).iter().map(|(x, y)| format!("{:.1} {:.1}", scale.x(*x), scale.y(*y))).collect();
-            if !path.is_empty() {
-                let _ = write!(html, "<path class=\"curve\" stroke=\"{colour}\" d=\"M{}\"/>", path.join("L"));
-            }
+        for (curve, colour) in self.coloured() {
+            html.push_str(&curve_on(&scale, curve, colour));
         }
         html.push_str("</svg></figure>\n");
         html
     }
+
+    fn coloured(&self) -> impl Iterator<Item = (&Curve, &'static str)> {
+        self.curves.iter().zip(COLOURS.iter().copied().cycle())
+    }
 }
 
-/// From values to places.
-struct Scale {
-    right: f64,
-    top: f64,
+fn curve_on(scale: &Scale, curve: &Curve, colour: &str) -> String {
+    let points = thinned(&curve.points);
+    let path: Vec<String> = points.iter().map(|(x, y)| format!("{:.1} {:.1}", scale.x(*x), scale.y(*y))).collect();
+    let Some((last_x, last_y)) = points.last().map(|(x, y)| (scale.x(*x), scale.y(*y))) else { return String::new() };
+    let mut svg = format!("<path class=\"curve\" stroke=\"{colour}\" d=\"M{}\"/>", path.join("L"));
+    if let Some(end) = &curve.end {
+        // To the side on which there is room.
+        let (anchor, offset) = if last_x > WIDTH / 2.0 { ("end", -9.0) } else { ("start", 9.0) };
+        let _ = write!(
+            svg,
+            "<path class=\"curve\" stroke=\"{colour}\" d=\"M{:.1} {:.1}l10 10m0 -10l-10 10\"/>\
+             <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{}</text>",
+            last_x - 5.0,
+            last_y - 5.0,
+            last_x + offset,
+            last_y + 4.0,
+            escape(end)
+        );
+    }
+    svg
 }
 
-impl Scale {
-    fn x(&self, seconds: f64) -> f64 {
-        LEFT + (WIDTH - LEFT) * (seconds / self.right).clamp(0.0, 1.0)
-    }
+fn mark_on(scale: &Scale, mark: &Mark) -> String {
+    let (left, right) = (scale.x(mark.at), scale.x(mark.at + mark.lasted));
+    let (width, height) = ((right - left).max(1.0), HEIGHT - TOP - BOTTOM);
+    format!(
+        "<rect class=\"mark\" x=\"{left:.1}\" y=\"{TOP}\" width=\"{width:.1}\" height=\"{height}\">\
+         <title>{}, from second {:.0} for {:.0} s</title></rect>\
+         <text class=\"key\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+        escape(&mark.name),
+        mark.at,
+        mark.lasted,
+        left + width / 2.0,
+        TOP - 3.0,
+        escape(&mark.key)
+    )
+}
 
-    fn y(&self, value: f64) -> f64 {
-        TOP + (HEIGHT - TOP - BOTTOM) * (1.0 - (value / self.top).clamp(0.0, 1.0))
-    }
+fn band_on(scale: &Scale, band: &Band) -> String {
+    let (left, right) = (scale.x(band.from), scale.x(band.to));
+    format!(
+        "<rect class=\"band {}\" x=\"{left:.1}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{}\"/>",
+        band.class,
+        (right - left).max(1.0),
+        HEIGHT - TOP - BOTTOM
+    )
+}
 
-    fn mark(&self, mark: &Mark) -> String {
-        let (left, right) = (self.x(mark.at), self.x(mark.at + mark.lasted));
-        let (width, height) = ((right - left).max(1.0), HEIGHT - TOP - BOTTOM);
-        let name = escape(&mark.name);
-        format!(
-            "<rect class=\"mark\" x=\"{left:.1}\" y=\"{TOP}\" width=\"{width:.1}\" height=\"{height}\">\
-             <title>{name}, from second {:.0} for {:.0} s</title></rect>",
-            mark.at, mark.lasted
-        )
-    }
-
-    fn axes(&self) -> String {
-        const LINES: u32 = 4;
-        let mut svg = String::new();
-        for line in 0..=LINES {
-            let share = f64::from(line) / f64::from(LINES);
-            let (value, seconds) = (self.top * share, self.right * share);
-            let (y, x) = (self.y(value), self.x(seconds));
-            let anchor = if line == LINES { "end" } else { "middle" };
-            let _ = write!(svg, "<path class=\"grid\" d=\"M{LEFT} {y:.1}H{WIDTH}\"/>");
-            let _ = write!(
-                svg,
-                "<text x=\"{:.0}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-                LEFT - 6.0,
-                y + 4.0,
-                shown(value)
-            );
-            let _ = write!(
-                svg,
-                "<text x=\"{x:.1}\" y=\"{:.0}\" text-anchor=\"{anchor}\">{seconds:.0} s</text>",
-                HEIGHT - 6.0
-            );
-        }
-        svg
-    }
+fn limit_on(scale: &Scale, value: f64, name: &str) -> String {
+    let y = scale.y(value);
+    // Above the line, if there is room.
+    let words = if y > TOP + 12.0 { y - 4.0 } else { y + 12.0 };
+    format!(
+        "<path class=\"limit\" d=\"M{LEFT} {y:.1}H{RIGHT}\"/>\
+         <text class=\"over\" x=\"{:.0}\" y=\"{:.1}\" text-anchor=\"start\">{}</text>",
+        LEFT + 4.0,
+        words,
+        escape(name)
+    )
 }
 
 /// At most [`POINTS`] points; the highest of neighbours stands for them.
 fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let group = points.len().div_ceil(POINTS).max(1);
     points.chunks(group).filter_map(|near| near.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1))).collect()
-}
-
-/// The next of 1, 2, 2.5, 5 and 10 times a power of ten.
-fn round_up(value: f64) -> f64 {
-    if value <= 0.0 {
-        return 1.0;
-    }
-    let power = 10_f64.powf(value.log10().floor());
-    let steps = [1.0, 2.0, 2.5, 5.0, 10.0];
-    steps.into_iter().map(|step| step * power).find(|&top| top >= value * 0.999_999).unwrap_or(10.0 * power)
-}
-
-fn shown(value: f64) -> String {
-    let digits = if value.fract().abs() < 1e-9 { 0 } else { 2 };
-    format!("{value:.digits$}")
 }
 
 /// Text as HTML shows it.
@@ -161,13 +161,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_top_of_a_plot_is_a_round_number_that_is_not_exceeded() {
-        for (value, top) in [(0.0, 1.0), (3.0, 5.0), (100.0, 100.0), (101.0, 200.0), (0.021, 0.025), (99.0, 100.0)] {
-            assert!((round_up(value) / top - 1.0_f64).abs() < 1e-9, "{value}: {}", round_up(value));
-        }
-    }
-
-    #[test]
     fn thinning_keeps_the_peak() {
         let mut points: Vec<_> = (0..10_000).map(|x| (f64::from(x), 1.0)).collect();
         points[7_777].1 = 9.0;
@@ -177,10 +170,27 @@ mod tests {
 
     #[test]
     fn names_cannot_break_the_page() {
-        let mark = Mark { at: 1.0, lasted: 1.0, name: "<b>".to_owned() };
-        let curve = Curve { name: "a & b".to_owned(), points: vec![(0.0, 1.0), (2.0, 3.0)] };
-        let plot = Plot { title: "t".to_owned(), unit: "MiB", curves: vec![curve], marks: vec![mark], limit: None };
+        let evil = || "<b>".to_owned();
+        let mark = Mark { at: 1.0, lasted: 1.0, key: evil(), name: evil() };
+        let curve = Curve { name: "a & b".to_owned(), points: vec![(0.0, 1.0), (2.0, 3.0)], end: Some(evil()) };
+        let plot = Plot {
+            title: evil(),
+            unit: "MiB",
+            seconds: 2.0,
+            curves: vec![curve],
+            marks: vec![mark],
+            limit: Some((4.0, evil())),
+            ..Plot::default()
+        };
         let html = plot.to_html();
-        assert!(html.contains("&lt;b&gt;") && html.contains("a &amp; b") && !html.contains("<b>"), "{html}");
+        assert_eq!(html.matches("&lt;b&gt;").count(), 5, "{html}");
+        assert!(html.contains("a &amp; b") && html.matches("<b>").count() == 1, "{html}");
+    }
+
+    #[test]
+    fn a_plot_of_nothing_is_empty() {
+        let html =
+            Plot { unit: "ms", is_logarithmic: true, curves: vec![Curve::default()], ..Plot::default() }.to_html();
+        assert!(html.contains("</svg>") && !html.contains("NaN") && !html.contains("inf"), "{html}");
     }
 }
