@@ -1,5 +1,7 @@
 //! Clusters by name: all that are known, in a few bytes each, and those in use.
 
+mod used;
+
 use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,18 +11,32 @@ use xds::resource::{self, Discovery, UpstreamProtocol};
 
 use super::Cluster;
 use super::dns::Dns;
+use used::Used;
 
 /// Clusters by name. One for the process, shared by all snapshots of the tables.
 ///
 /// What is known of a cluster takes about 55 bytes, its addresses included where it is one. A [`Cluster`], which also
-/// holds what was learnt from using it, is made when the first request asks for it: most services are idle.
-#[derive(Debug, Default)]
+/// holds what was learnt from using it, is made when a request asks for it, and given up some time after the last one
+/// did: most services are idle. One that resolves a name stays, with the addresses found so far.
+#[derive(Debug)]
 pub struct Clusters {
     known: ArcSwap<Known>,
     /// Some of the known ones.
-    used: ArcSwap<NameMap<Arc<Cluster>>>,
-    /// Held where one map is replaced by what the other says. A request takes it once for a cluster nobody has used.
+    used: ArcSwap<Used>,
+    /// Held where one map is replaced by what the other says. A request takes it for a cluster nobody has used lately.
     replacing: Mutex<()>,
+    in_use: metrics::Gauge,
+}
+
+impl Default for Clusters {
+    fn default() -> Self {
+        Self {
+            known: ArcSwap::default(),
+            used: ArcSwap::default(),
+            replacing: Mutex::default(),
+            in_use: metrics::gauge!("postern_upstream_clusters_in_use"),
+        }
+    }
 }
 
 /// A persistent map: a copy is cheap, and a change costs O(log n).
@@ -34,13 +50,13 @@ enum Target {
     /// To these endpoints.
     Many(Arc<[SocketAddr]>),
     /// To what a name resolves to.
-    Name { host: Arc<str>, port: u16 },
+    Name(Arc<Cluster>),
 }
 
 impl Clusters {
     /// The cluster of a name, in use from now on.
     pub fn get(&self, name: &str) -> Option<Arc<Cluster>> {
-        let used = self.used.load().get(name).map(|entry| Arc::clone(&entry.value));
+        let used = self.used.load().recent(name);
         used.or_else(|| self.put_to_use(name))
     }
 
@@ -66,21 +82,28 @@ impl Clusters {
     }
 
     fn put_to_use(&self, name: &str) -> Option<Arc<Cluster>> {
-        if !self.contains(name) {
-            return None;
+        if let Target::Name(cluster) = &self.known.load().get(name)?.value {
+            return Some(Arc::clone(cluster));
         }
-        let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        let replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         let used = self.used.load();
-        if let Some(entry) = used.get(name) {
-            return Some(Arc::clone(&entry.value));
+        if let Some(cluster) = used.recent(name) {
+            return Some(cluster);
         }
         let known = self.known.load();
         let entry = known.get(name)?;
-        let cluster = Arc::new(entry.value.cluster(entry.tag));
-        let mut used = NameMap::clone(&used);
-        used.insert(Arc::clone(&entry.name), Arc::clone(&cluster), ());
-        self.used.store(Arc::new(used));
+        let mut next = used.next();
+        let cluster = next.take(&entry.name, || Arc::new(Cluster::new(entry.tag, entry.value.addresses(), None)));
+        let before = self.replace_used(next);
+        // Those that nobody has used for long end with it: not while others wait.
+        drop(replacing);
+        drop((used, before));
         Some(cluster)
+    }
+
+    fn replace_used(&self, next: Used) -> Arc<Used> {
+        self.in_use.set(next.len() as f64);
+        self.used.swap(Arc::new(next))
     }
 }
 
@@ -95,12 +118,19 @@ pub struct Change<'a> {
 impl Change<'_> {
     /// Adds or replaces a cluster. One that had endpoints keeps them; a new one has none yet.
     pub fn insert(&mut self, name: &Arc<str>, cluster: &resource::Cluster) {
-        let target = match &cluster.discovery {
-            Discovery::Dns { host, port } => Target::Name { host: Arc::clone(host), port: *port },
-            Discovery::Endpoints => match self.known.get(name).map(|entry| &entry.value) {
-                None | Some(Target::Name { .. }) => Target::Many(Arc::default()),
-                Some(target) => target.clone(),
-            },
+        let before = self.known.get(name).map(|entry| &entry.value);
+        let target = match (&cluster.discovery, before) {
+            (Discovery::Dns { host, port }, Some(Target::Name(same)))
+                if same.protocol() == cluster.protocol && same.dns().is_some_and(|dns| dns.is_of(host, *port)) =>
+            {
+                Target::Name(Arc::clone(same))
+            }
+            (Discovery::Dns { host, port }, _) => {
+                let dns = Dns::new(Arc::clone(host), *port);
+                Target::Name(Arc::new(Cluster::new(cluster.protocol, Arc::default(), Some(dns))))
+            }
+            (Discovery::Endpoints, None | Some(Target::Name(_))) => Target::Many(Arc::default()),
+            (Discovery::Endpoints, Some(target)) => target.clone(),
         };
         self.known.insert(Arc::clone(name), target, cluster.protocol);
         self.touched.push(Arc::clone(name));
@@ -109,7 +139,7 @@ impl Change<'_> {
     /// Replaces the addresses of a cluster, unless it resolves a name. False when there is no such cluster.
     pub fn set_addresses(&mut self, name: &Arc<str>, addresses: &Arc<[SocketAddr]>) -> bool {
         let Some(entry) = self.known.get(name) else { return false };
-        if !matches!(entry.value, Target::Name { .. }) {
+        if !matches!(entry.value, Target::Name(_)) {
             // The text that is kept is the one that is there.
             let (name, protocol) = (Arc::clone(&entry.name), entry.tag);
             self.touched.push(Arc::clone(&name));
@@ -133,17 +163,17 @@ impl Change<'_> {
         }
         let _replacing = self.clusters.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.clusters.used.load();
-        let mut used = NameMap::clone(&before);
+        let mut used = Used::clone(&before);
         for name in &self.touched {
             let Some(cluster) = before.get(name) else { continue };
-            let follows = self.known.get(name).is_some_and(|entry| entry.value.lead(&cluster.value, entry.tag));
+            let follows = self.known.get(name).is_some_and(|entry| entry.value.lead(cluster, entry.tag));
             if !follows {
                 used.remove(name);
             }
         }
         self.clusters.known.store(Arc::new(self.known));
         if used.len() != before.len() {
-            self.clusters.used.store(Arc::new(used));
+            self.clusters.replace_used(used);
         }
     }
 }
@@ -160,22 +190,13 @@ impl Target {
         match self {
             Self::One(address) => Arc::from([SocketAddr::V4(*address)]),
             Self::Many(addresses) => Arc::clone(addresses),
-            Self::Name { .. } => Arc::default(),
+            Self::Name(_) => Arc::default(),
         }
-    }
-
-    fn cluster(&self, protocol: UpstreamProtocol) -> Cluster {
-        let dns = match self {
-            Self::Name { host, port } => Some(Dns::new(Arc::clone(host), *port)),
-            Self::One(_) | Self::Many(_) => None,
-        };
-        Cluster::new(protocol, self.addresses(), dns)
     }
 
     /// Tells a cluster in use its addresses. False when it is not what it was made for any more: another is to be made.
     fn lead(&self, cluster: &Cluster, protocol: UpstreamProtocol) -> bool {
-        let is_name = matches!(self, Self::Name { .. });
-        if is_name || cluster.dns().is_some() || cluster.protocol() != protocol {
+        if matches!(self, Self::Name(_)) || cluster.protocol() != protocol {
             return false;
         }
         let addresses = self.addresses();

@@ -45,6 +45,11 @@ impl Dns {
     pub fn host(&self) -> &str {
         &self.host
     }
+
+    /// True when this is the name that is resolved, and the port its addresses have.
+    pub(super) fn is_of(&self, host: &str, port: u16) -> bool {
+        (&*self.host, self.port) == (host, port)
+    }
 }
 
 /// Starts a lookup if one is due and none is running. The addresses known so far stay in use meanwhile, and after a

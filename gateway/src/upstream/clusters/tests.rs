@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::*;
 
@@ -67,7 +68,7 @@ fn clusters_are_what_a_map_would_hold_after_any_changes() {
 fn a_cluster_is_made_by_its_first_request_and_then_kept() {
     let clusters = with_one();
     assert!(clusters.contains(&name(0)));
-    assert!(clusters.used.load().is_empty());
+    assert_eq!(clusters.used.load().len(), 0);
     let first = clusters.get(&name(0)).expect("known");
     assert!(Arc::ptr_eq(&first, &clusters.get(&name(0)).expect("known")));
 }
@@ -125,8 +126,73 @@ fn a_removed_cluster_is_given_back_with_what_was_learnt_from_using_it() {
     change.remove(&name(0));
     change.publish();
     assert!(clusters.get(&name(0)).is_none());
-    assert!(clusters.is_empty() && clusters.used.load().is_empty());
+    assert!(clusters.is_empty() && clusters.used.load().len() == 0);
     assert_eq!(Arc::strong_count(&used), 1);
+}
+
+/// So many clusters with one endpoint each.
+fn with_many(count: usize) -> Clusters {
+    let clusters = Clusters::default();
+    let mut change = clusters.change();
+    for number in 0..count {
+        change.insert(&name(number), &HTTP1);
+        change.set_addresses(&name(number), &addresses(&[1]));
+    }
+    change.publish();
+    clusters
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_stays_in_use_while_it_is_asked_for_and_is_given_up_when_it_is_not() {
+    let clusters = with_many(2);
+    let busy = clusters.get(&name(0)).expect("known");
+    let idle = Arc::downgrade(&clusters.get(&name(1)).expect("known"));
+    for _ in 0..3 {
+        tokio::time::advance(Duration::from_secs(61)).await;
+        assert!(Arc::ptr_eq(&busy, &clusters.get(&name(0)).expect("known")));
+    }
+    assert!(idle.upgrade().is_none(), "nobody has asked for it in two generations");
+    assert_eq!(clusters.used.load().len(), 1);
+    assert_eq!(ports(&clusters, &name(1)), Some(vec![1]));
+}
+
+#[test]
+fn no_number_of_clusters_makes_those_in_use_more_than_two_generations_hold() {
+    let clusters = with_many(10_000);
+    for number in 0..10_000 {
+        assert_eq!(ports(&clusters, &name(number)), Some(vec![1]));
+        assert!(clusters.used.load().len() <= 8_192);
+    }
+    assert!(clusters.used.load().len() > 4_096);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_of_an_earlier_generation_follows_its_endpoints_too() {
+    let clusters = with_many(2);
+    let cluster = clusters.get(&name(0)).expect("known");
+    tokio::time::advance(Duration::from_secs(61)).await;
+    clusters.get(&name(1)).expect("known");
+    let mut change = clusters.change();
+    change.set_addresses(&name(0), &addresses(&[2]));
+    change.publish();
+    assert_eq!(cluster.endpoints().addresses(), &addresses(&[2]));
+    assert!(Arc::ptr_eq(&cluster, &clusters.get(&name(0)).expect("known")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_by_name_stays_with_what_was_found_until_it_resolves_another() {
+    let clusters = Clusters::default();
+    let put = |host: &str| {
+        let discovery = Discovery::Dns { host: Arc::from(host), port: 80 };
+        let mut change = clusters.change();
+        change.insert(&name(0), &resource::Cluster { protocol: UpstreamProtocol::Http1, discovery });
+        change.publish();
+        clusters.get(&name(0)).expect("known")
+    };
+    let first = put("name.test");
+    tokio::time::advance(Duration::from_secs(600)).await;
+    assert!(Arc::ptr_eq(&first, &put("name.test")));
+    assert!(!Arc::ptr_eq(&first, &put("other.test")));
 }
 
 #[test]
