@@ -44,7 +44,8 @@ type Outcome = Result<Arc<Certificate>, CertError>;
 /// Certificates of Secrets, loaded when first asked for and kept within a budget of bytes.
 ///
 /// Its background work (loads, a look at the clock once a second) runs on the tokio runtime of the first
-/// [`certificate`](Self::certificate) call and ends when the store is dropped.
+/// [`certificate`](Self::certificate) call, but for [reloads](Builder::reload_runtime) if they have one of their own, and
+/// ends when the store is dropped.
 pub struct CertStore {
     shared: Arc<Shared>,
 }
@@ -63,6 +64,8 @@ struct Shared {
     advisor: Advisor,
     started: Instant,
     background: OnceLock<(Handle, AbortHandle)>,
+    /// Where reloads run, if not there.
+    reload_runtime: Option<Handle>,
 }
 
 impl CertStore {

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -25,8 +26,8 @@ const BUDGET: u64 = 64 * 1024 * 1024;
 const LOAD_CONCURRENCY: usize = 16;
 /// Loads in a second: more than an API server answers, so that it is a bound and no more.
 const MISS_RATE: u64 = 2000;
-/// Nobody waits for these, and after a mass rotation there are many.
-const RELOAD_CONCURRENCY: usize = 4;
+/// Nobody waits for these, but after a mass rotation there are many, and what is served until then is out of date.
+const RELOAD_CONCURRENCY: usize = 16;
 /// Clients give up a handshake after 10 s or later; this leaves room for the rest of it.
 const LOAD_DEADLINE: Duration = Duration::from_secs(8);
 /// A disk or server that is busy answers after seconds; after this, it hangs.
@@ -57,6 +58,7 @@ pub struct Builder {
     load_concurrency: usize,
     miss_rate: u64,
     sealed: Option<SealedTier>,
+    reload_runtime: Option<Handle>,
     limits: Limits,
 }
 
@@ -70,7 +72,15 @@ impl Builder {
             backoff: Schedule { first: BACKOFF_FIRST, most: BACKOFF_MOST },
             refusals: REFUSALS,
         };
-        Self { source, budget: BUDGET, load_concurrency: LOAD_CONCURRENCY, miss_rate: MISS_RATE, sealed: None, limits }
+        Self {
+            source,
+            budget: BUDGET,
+            load_concurrency: LOAD_CONCURRENCY,
+            miss_rate: MISS_RATE,
+            sealed: None,
+            reload_runtime: None,
+            limits,
+        }
     }
 
     /// Bytes that certificates and the loads in flight may have; 64 MiB by default. With 0, nothing is kept.
@@ -91,7 +101,7 @@ impl Builder {
         self
     }
 
-    /// Loads at a time for cached Secrets that changed; 4 by default, at least 1.
+    /// Loads at a time for cached Secrets that changed; 16 by default, at least 1.
     pub fn reload_concurrency(mut self, loads: usize) -> Self {
         self.limits.reload_concurrency = loads.max(1);
         self
@@ -136,9 +146,17 @@ impl Builder {
         self
     }
 
+    /// Where cached Secrets that changed are loaded; by default with all other background work, on the runtime of the
+    /// first [`certificate`](CertStore::certificate) call. On a runtime of their own, many renewals take no time from
+    /// the threads that shake hands.
+    pub fn reload_runtime(mut self, runtime: Handle) -> Self {
+        self.reload_runtime = Some(runtime);
+        self
+    }
+
     /// The store. It registers its metrics with the recorder that is installed now.
     pub fn build(self) -> Arc<CertStore> {
-        let Self { source, budget, load_concurrency, miss_rate, sealed, limits } = self;
+        let Self { source, budget, load_concurrency, miss_rate, sealed, reload_runtime, limits } = self;
         let metrics = Metrics::register();
         let headroom = load_concurrency.saturating_mul(2 * MAX_SECRET_BYTES) as u64;
         let shared = Shared {
@@ -154,6 +172,7 @@ impl Builder {
             advisor: Advisor::new(budget, headroom),
             started: Instant::now(),
             background: OnceLock::new(),
+            reload_runtime,
         };
         Arc::new(CertStore { shared: Arc::new(shared) })
     }
@@ -166,6 +185,7 @@ impl std::fmt::Debug for Builder {
             .field("load_concurrency", &self.load_concurrency)
             .field("miss_rate", &self.miss_rate)
             .field("sealed", &self.sealed)
+            .field("reload_runtime", &self.reload_runtime)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
