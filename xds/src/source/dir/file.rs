@@ -1,11 +1,13 @@
 //! Files as bytes: which are read, how much of them, and how to tell that one is unchanged.
 
-use std::fs::{File, Metadata};
+use std::fs::{File, Metadata, OpenOptions};
 use std::hash::BuildHasher;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use zeroize::{Zeroize, Zeroizing};
 
 /// True for names that are read: `*.yaml`, `*.yml` and `*.json`, unless hidden.
@@ -68,11 +70,13 @@ pub enum ReadError {
 
 /// Opens a file that can be read without waiting for anybody.
 pub(super) fn open(path: &Path) -> Result<(File, Metadata), ReadError> {
-    // A fifo would block when opened; the second look is at what has been opened.
-    if !std::fs::metadata(path).map_err(ReadError::Io)?.is_file() {
-        return Err(ReadError::NotAFile);
-    }
-    let file = File::open(path).map_err(ReadError::Io)?;
+    // Otherwise opening a fifo would wait for somebody who writes.
+    let without_waiting = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path);
+    let file = match without_waiting {
+        // A socket.
+        Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => return Err(ReadError::NotAFile),
+        opened => opened.map_err(ReadError::Io)?,
+    };
     let status = file.metadata().map_err(ReadError::Io)?;
     if status.is_file() { Ok((file, status)) } else { Err(ReadError::NotAFile) }
 }
@@ -93,10 +97,9 @@ pub(super) fn read_text(file: &File, status: &Metadata, limit: u32) -> Result<Ze
 }
 
 /// Reads a part of a file as text.
-pub(super) fn read_range(mut file: &File, start: u32, length: u32) -> Result<Zeroizing<String>, ReadError> {
-    file.seek(SeekFrom::Start(u64::from(start))).map_err(ReadError::Io)?;
+pub(super) fn read_range(file: &File, start: u32, length: u32) -> Result<Zeroizing<String>, ReadError> {
     let mut bytes = Zeroizing::new(vec![0; length as usize]);
-    file.read_exact(&mut bytes).map_err(ReadError::Io)?;
+    file.read_exact_at(&mut bytes, u64::from(start)).map_err(ReadError::Io)?;
     into_text(std::mem::take(&mut *bytes))
 }
 

@@ -1,7 +1,6 @@
 //! Secrets, read from their files when somebody asks for them.
 
 use std::fmt;
-use std::io::Seek;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
@@ -166,7 +165,7 @@ impl SecretFiles {
     }
 
     fn find(&self, object: &ObjectRef, at: &Located) -> Result<Option<Result<SecretDocument, ParseError>>, ReadError> {
-        let (mut file, status) = file::open(&at.path)?;
+        let (file, status) = file::open(&at.path)?;
         let json = at.path.file_name().and_then(|name| name.to_str()).is_some_and(file::is_json);
         if at.place.item == 0 {
             let part = file::read_range(&file, at.place.start, at.place.length);
@@ -174,7 +173,6 @@ impl SecretFiles {
             if let Some(text) = part {
                 return Ok(document::secret_in(Text { text: &text, json }, object));
             }
-            file.rewind().map_err(ReadError::Io)?;
         }
         let text = file::read_text(&file, &status, self.max_file_bytes)?;
         Ok(search(&text, json, object))
