@@ -1,6 +1,8 @@
 //! HTTP/2 connections: streams are served side by side; GOAWAY when draining or idle.
 
+use std::future::{Future, poll_fn};
 use std::os::fd::AsRawFd;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -17,6 +19,7 @@ use tokio::sync::Notify;
 use super::Closed;
 use super::service::{Service, Watches};
 use super::stream::Downstream;
+use crate::allocator;
 use crate::drain::Phase;
 use crate::listener::Permit;
 
@@ -37,7 +40,9 @@ where
         proxy_digest: stream.get_proxy_digest(),
         socket_digest: stream.get_socket_digest(),
     });
-    let opening = handshake(stream, service.http.h2_options.clone());
+    let mut opening = pin!(handshake(stream, service.http.h2_options.clone()));
+    // The buffers that h2 makes for a connection are mostly empty for as long as it lasts: 16 KiB for what is written.
+    let opening = poll_fn(|cx| allocator::with_fresh_pages(|| opening.as_mut().poll(cx)));
     let (_, header_timeout) = service.timeouts();
     let Ok(Ok(conn)) = tokio::time::timeout(header_timeout, opening).await else {
         return;

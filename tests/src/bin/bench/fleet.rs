@@ -43,8 +43,10 @@ impl Fleet {
         let objects = template()?;
         for number in 0..count {
             let file = fleet.file(number, "")?;
-            let text = fill(&objects, number).replace("127.0.0.1", &address(number, backend).ip().to_string());
-            fs::write(file, text.replace("12345", &address(number, backend).port().to_string()))?;
+            let address = address(number, backend);
+            // Before the names, which may look like a port.
+            let objects = objects.replace("127.0.0.1", &address.ip().to_string());
+            fs::write(file, fill(&objects.replace("12345", &address.port().to_string()), number))?;
             fleet.renew(number)?;
         }
         Ok(fleet)

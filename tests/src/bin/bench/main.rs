@@ -1,4 +1,4 @@
-//! Benchmarks that print what the gateway costs: `bench services|ready|events|rotate|handshake|requests|cache|storm|idle`.
+//! Benchmarks that print what the gateway costs: `bench services|ready|events|rotate|handshake|hit|requests|cache|storm|idle`.
 //!
 //! The gateway runs as a process of its own (this executable again); only its CPU time and memory are counted, not those
 //! of the clients and backends, which run here, nor those of a simulated cluster, which is a process of its own as well.
@@ -15,6 +15,7 @@ mod cluster;
 mod events;
 mod fleet;
 mod handshake;
+mod hit;
 mod idle;
 mod load;
 mod ready;
@@ -40,7 +41,7 @@ struct Arguments {
     /// What is measured.
     #[arg(value_enum)]
     benchmark: Benchmark,
-    /// Number of services (of `cache` MiB, of `storm` and `idle` connections); several are measured one after the other.
+    /// Number of services (of `cache` MiB, of `hit` names, of `storm` and `idle` connections); several are measured one after the other.
     #[arg(long, value_delimiter = ',')]
     count: Vec<usize>,
     /// How often each figure is taken.
@@ -66,6 +67,8 @@ enum Benchmark {
     Rotate,
     /// CPU time per handshake: full, resumed, and with a certificate that is not cached.
     Handshake,
+    /// CPU time that finding a certificate among many adds to a handshake with a fixed one.
+    Hit,
     /// CPU time per proxied request of 1 KiB over TLS.
     Requests,
     /// Whether memory follows the budget for certificates.
@@ -128,6 +131,7 @@ fn measure(arguments: &Arguments) -> Result<Report> {
             Benchmark::Events => events::measure(&counts(&[1_000, 10_000]), arguments.repeat).await,
             Benchmark::Rotate => rotate::measure(&counts(&[100, 10_000]), arguments.repeat).await,
             Benchmark::Handshake => handshake::measure(arguments.repeat).await,
+            Benchmark::Hit => hit::measure(&counts(&[1, 10_000]), arguments.repeat).await,
             Benchmark::Requests => requests::measure(arguments.repeat).await,
             Benchmark::Cache => {
                 let kind = match arguments.kind {

@@ -1,0 +1,154 @@
+//! jemalloc: arenas of threads, and memory that goes back to the system.
+
+use std::sync::OnceLock;
+
+use tikv_jemalloc_ctl::{Access, AsName, Error};
+
+/// jemalloc returns memory to the system after a storm, and as `malloc` it serves the TLS library's C code too, so that
+/// one set of figures covers the process.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// For a thread that makes what is kept for long, the configuration: it shares an arena with others of its kind, so that
+/// what it keeps lies close together and none of it in pages that traffic used and could give back; and it caches
+/// nothing that it frees, which for a thread that has just read all there is amounts to hundreds of kilobytes.
+///
+/// `thread.arena`, `thread.tcache.enabled`: jemalloc(3), "MALLCTL NAMESPACE".
+pub(crate) fn keep_for_long() {
+    if let Err(error) = try_keep_for_long() {
+        tracing::warn!(%error, "the allocator does not keep the configuration apart; it will take more memory");
+    }
+}
+
+fn try_keep_for_long() -> Result<(), Error> {
+    /// That of the first such thread.
+    static ARENA: OnceLock<u32> = OnceLock::new();
+    let arena = b"thread.arena\0".name();
+    let first: u32 = arena.read()?;
+    arena.write(*ARENA.get_or_init(|| first))?;
+    b"thread.tcache.enabled\0".name().write(false)
+}
+
+/// Does `work` with blocks of memory of which only what is written to takes any: large blocks that it allocates are not in
+/// pages that something else has used before.
+///
+/// For buffers that are made for the largest case and last: usually jemalloc hands out what was freed last, and all of that
+/// is in memory already. `arenas.create`, `arena.<i>.dirty_decay_ms`, `thread.arena`: jemalloc(3).
+pub(crate) fn with_fresh_pages<T>(work: impl FnOnce() -> T) -> T {
+    let _usual = FRESH.get_or_init(|| try_create_fresh().ok()).and_then(Usual::leave_for);
+    work()
+}
+
+/// The arena that gives back at once whatever is freed; none if it cannot be made.
+static FRESH: OnceLock<Option<u32>> = OnceLock::new();
+
+fn try_create_fresh() -> Result<u32, Error> {
+    let arena: u32 = b"arenas.create\0".name().read()?;
+    format!("arena.{arena}.dirty_decay_ms\0").name().write(0_isize)?;
+    Ok(arena)
+}
+
+/// The arena that this thread goes back to.
+struct Usual(u32);
+
+impl Usual {
+    fn leave_for(arena: u32) -> Option<Self> {
+        let thread = b"thread.arena\0".name();
+        let usual = thread.read().ok()?;
+        thread.write(arena).ok().map(|()| Self(usual))
+    }
+}
+
+impl Drop for Usual {
+    fn drop(&mut self) {
+        // It has just been there.
+        let _ = b"thread.arena\0".name().write(self.0);
+    }
+}
+
+/// Gives memory that is free back to the system at once; by itself jemalloc does so ten seconds later, and a little at a
+/// time.
+///
+/// Where the time for it is set to zero, an arena purges what it holds (`arena.<i>.dirty_decay_ms`, jemalloc(3)).
+pub(crate) fn give_back() {
+    let arenas: u32 = match b"arenas.narenas\0".name().read() {
+        Ok(arenas) => arenas,
+        Err(error) => return tracing::debug!(%error, "the allocator does not say how many arenas it has"),
+    };
+    for arena in 0..arenas {
+        let decay = format!("arena.{arena}.dirty_decay_ms\0");
+        let decay = decay.name();
+        // An error: this arena has not been used yet.
+        let milliseconds: Result<isize, Error> = decay.read();
+        let _ = milliseconds.and_then(|milliseconds| decay.write(0_isize).and_then(|()| decay.write(milliseconds)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Held by a test that looks at the memory of the whole process.
+    static MEASURING: Mutex<()> = Mutex::new(());
+
+    /// Pages that this process has in memory.
+    fn resident() -> usize {
+        let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
+        statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number of pages")
+    }
+
+    #[test]
+    fn what_is_free_is_given_back_at_once() {
+        let _alone = MEASURING.lock();
+        // Others run beside this test; what is freed here is far more than they use.
+        let blocks: Vec<Vec<u8>> = (0..4_096).map(|_| vec![7; 64 * 1024]).collect();
+        let full = resident();
+        drop(std::hint::black_box(blocks));
+        give_back();
+        let left = resident();
+        assert!(left + 40_000 < full, "{left} pages of {full} are left");
+    }
+
+    #[test]
+    fn what_is_not_written_to_takes_no_memory_where_others_have_been() {
+        const BLOCKS: usize = 16_384;
+        const BLOCK: usize = 16 * 1024;
+        let _alone = MEASURING.lock();
+        let grown = |allocate: &dyn Fn() -> Vec<u8>| {
+            drop(std::hint::black_box((0..BLOCKS).map(|_| vec![7_u8; BLOCK]).collect::<Vec<_>>()));
+            give_back();
+            let used: Vec<Vec<u8>> = (0..BLOCKS / 2).map(|_| vec![7; BLOCK]).collect();
+            let before = resident();
+            drop(std::hint::black_box(used));
+            let blocks: Vec<_> = (0..BLOCKS / 2).map(|_| allocate()).collect();
+            give_back();
+            let grown = resident() + BLOCKS / 2 * BLOCK / 4_096 - before;
+            drop(std::hint::black_box(blocks));
+            grown
+        };
+        let usual = grown(&|| Vec::with_capacity(BLOCK));
+        let fresh = grown(&|| with_fresh_pages(|| Vec::with_capacity(BLOCK)));
+        assert!(fresh + 16_000 < usual, "{fresh} pages, usually {usual}");
+        let arena: u32 = b"thread.arena\0".name().read().expect("jemalloc is the allocator");
+        assert_ne!(Some(arena), *FRESH.get().expect("it was used"));
+    }
+
+    /// The arena of a thread after it was told, and whether it caches.
+    fn told() -> (u32, bool) {
+        let thread = std::thread::spawn(|| {
+            keep_for_long();
+            let arena = b"thread.arena\0".name().read().expect("jemalloc is the allocator");
+            (arena, b"thread.tcache.enabled\0".name().read().expect("jemalloc is the allocator"))
+        });
+        thread.join().expect("it does not panic")
+    }
+
+    #[test]
+    fn threads_that_keep_for_long_share_an_arena_and_cache_nothing() {
+        let (first, second) = (told(), told());
+        assert_eq!(first, second);
+        assert!(!first.1);
+    }
+}

@@ -1,0 +1,216 @@
+//! What finding a certificate by name adds to a handshake.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use certstore::testing::{ScriptedSource, TestSecret};
+use certstore::{CertStore, SecretRef, SniPattern, TlsBinding};
+use postern::connection::Socket;
+use postern::listener::ListenerName;
+use postern::tables::Tables;
+use postern::tls::{Settings, Terminator};
+use postern_tests::ca::{Issued, TestCa, new_key};
+use postern_tests::client::TlsClient;
+use postern_tests::client::tls::{close, connect};
+use postern_tests::{Error, Result, ensure};
+use rustix::time::{ClockId, clock_gettime};
+use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{self, Ticketer, cipher_suite, kx_group};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::NoServerSessionStorage;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use xds::resource::Visibility;
+
+use crate::fleet::host;
+use crate::report::Report;
+
+/// Handshakes for one sample of one side.
+const HANDSHAKES: usize = 1_000;
+
+/// Clients at the same time.
+const CLIENTS: usize = 4;
+
+/// Pairs of samples for each figure that is asked for: the two sides differ by less than a noisy machine moves.
+const PAIRS: usize = 10;
+
+/// Keys are shared by many certificates, to save the time of making them.
+const KEYS: usize = 64;
+
+/// Measures with each of these numbers of cached certificates.
+pub(crate) async fn measure(counts: &[usize], repeat: usize) -> Result<Report> {
+    let mut report = Report::new(
+        "hit",
+        format!(
+            "CPU time of a server thread per full TLS 1.3 handshake (X25519, ECDSA P-256), accept and close included: the \
+             gateway's terminator with N names and their certificates cached, each asked for in turn, against tokio-rustls \
+             with the same suites and one fixed certificate; {HANDSHAKES} handshakes each, pair by pair. Wanted: at most 2 % more"
+        ),
+    );
+    for &count in counts {
+        let ca = TestCa::new()?;
+        let certificates = issue(&ca, count)?;
+        let client = TlsClient::new(&ca)?.x25519();
+        let first = certificates.first().ok_or("--count 0: at least one certificate is needed")?;
+        let fixed = Side::fixed(first)?;
+        let stored = Side::stored(&certificates).await?;
+        for _ in 0..repeat * PAIRS {
+            let fixed = fixed.cpu(&client, 1).await?;
+            let stored = stored.cpu(&client, count).await?;
+            let mut sample = |what: &str, unit, value| report.sample(format!("{count} names: {what}"), unit, value);
+            sample("fixed certificate", "µs", fixed * 1e6);
+            sample("found by name", "µs", stored * 1e6);
+            sample("added", "%", (stored / fixed - 1.0) * 100.0);
+        }
+    }
+    Ok(report)
+}
+
+fn issue(ca: &TestCa, count: usize) -> Result<Vec<Issued>> {
+    let keys = (0..KEYS.min(count)).map(|_| new_key()).collect::<Result<Vec<_>>>()?;
+    keys.iter().cycle().take(count).enumerate().map(|(number, key)| ca.issue_with_key(&[&host(number)], key)).collect()
+}
+
+/// How a server comes by its certificate.
+#[derive(Clone)]
+enum Acceptor {
+    Fixed(TlsAcceptor),
+    Stored(Arc<Terminator>),
+}
+
+/// A server that is measured.
+struct Side {
+    listener: TcpListener,
+    acceptor: Acceptor,
+}
+
+impl Side {
+    fn new(acceptor: Acceptor) -> Result<Self> {
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        listener.set_nonblocking(true)?;
+        Ok(Self { listener, acceptor })
+    }
+
+    /// With one certificate, whatever the name.
+    fn fixed(certificate: &Issued) -> Result<Self> {
+        let chain =
+            CertificateDer::pem_slice_iter(certificate.chain.as_bytes()).collect::<std::result::Result<_, _>>()?;
+        let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes())?;
+        let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
+            .with_protocol_versions(rustls::DEFAULT_VERSIONS)?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.ignore_client_order = true;
+        config.ticketer = Ticketer::new()?;
+        config.send_tls13_tickets = 1;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        Self::new(Acceptor::Fixed(TlsAcceptor::from(Arc::new(config))))
+    }
+
+    /// With the gateway's own terminator: each certificate bound to its name, and cached.
+    async fn stored(certificates: &[Issued]) -> Result<Self> {
+        let source = ScriptedSource::new();
+        let store = CertStore::builder(source.clone()).budget(1 << 30).build();
+        let tables = Tables::default();
+        let mut snapshot = (**tables.load()).clone();
+        for (number, issued) in certificates.iter().enumerate() {
+            let secret = SecretRef::new("team", host(number));
+            let content = TestSecret { chain: issued.chain.clone(), key: issued.key.clone(), version: None };
+            source.put(&secret, content);
+            let binding = TlsBinding { secret: secret.clone(), policy: Visibility::External };
+            snapshot.tls.insert(SniPattern::try_from(host(number).as_str())?, binding);
+            store.certificate(&secret, &host(number)).await?;
+        }
+        tables.store(Arc::new(snapshot));
+        let terminator = Terminator::new(Settings::default(), tables, store)?;
+        Self::new(Acceptor::Stored(Arc::new(terminator)))
+    }
+
+    /// CPU seconds per handshake, over many with this number of names in turn.
+    async fn cpu(&self, client: &TlsClient, names: usize) -> Result<f64> {
+        let (listener, acceptor) = (self.listener.try_clone()?, self.acceptor.clone());
+        let address = listener.local_addr()?;
+        let server = thread::spawn(move || serve(listener, &acceptor));
+        let config = client.config()?;
+        let mut clients = JoinSet::new();
+        for first in 0..CLIENTS {
+            let config = Arc::clone(&config);
+            clients.spawn(async move {
+                for number in (first..HANDSHAKES).step_by(CLIENTS) {
+                    let (stream, _) = connect(&config, address, Some(&host(number % names))).await?;
+                    close(stream).await;
+                }
+                Result::<()>::Ok(())
+            });
+        }
+        while let Some(done) = clients.join_next().await {
+            done??;
+        }
+        let used = server.join().map_err(|_| "the server has panicked")??;
+        Ok(used.as_secs_f64() / HANDSHAKES as f64)
+    }
+}
+
+/// Accepts as many connections as one sample has, on this thread alone. Returns the CPU time that took.
+fn serve(listener: TcpListener, acceptor: &Acceptor) -> Result<Duration> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let before = thread_cpu();
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let (under_way, mut served) = (Arc::new(Semaphore::new(CLIENTS)), JoinSet::new());
+        for _ in 0..HANDSHAKES {
+            let (tcp, peer) = listener.accept().await?;
+            let turn = Arc::clone(&under_way).acquire_owned().await?;
+            let acceptor = acceptor.clone();
+            served.spawn(async move {
+                let _turn = turn;
+                shake_hands(acceptor, tcp, peer).await
+            });
+            while let Some(done) = served.try_join_next() {
+                done??;
+            }
+        }
+        while let Some(done) = served.join_next().await {
+            done??;
+        }
+        Result::<_, Error>::Ok(())
+    })?;
+    Ok(thread_cpu().saturating_sub(before))
+}
+
+/// One handshake; then the client closes.
+async fn shake_hands(acceptor: Acceptor, tcp: TcpStream, peer: SocketAddr) -> Result<()> {
+    tcp.set_nodelay(true)?;
+    let read = match acceptor {
+        Acceptor::Fixed(acceptor) => acceptor.accept(tcp).await?.read(&mut [0; 16]).await?,
+        Acceptor::Stored(terminator) => {
+            let socket = Socket::new(tcp, bytes::Bytes::new());
+            let turn = std::future::ready(Some(()));
+            let established = terminator.accept(socket, ListenerName::ExternalHttps, peer.ip(), turn).await?;
+            { established.stream }.read(&mut [0; 16]).await?
+        }
+    };
+    ensure(read == 0, || format!("a client that only shakes hands sent {read} bytes"))
+}
+
+fn thread_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+/// What the gateway prefers, so that both sides do the same cryptography.
+fn provider() -> CryptoProvider {
+    CryptoProvider {
+        kx_groups: vec![kx_group::X25519MLKEM768, kx_group::X25519],
+        cipher_suites: vec![cipher_suite::TLS13_AES_128_GCM_SHA256],
+        ..aws_lc_rs::default_provider()
+    }
+}
