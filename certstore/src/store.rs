@@ -44,8 +44,8 @@ type Outcome = Result<Arc<Certificate>, CertError>;
 /// Certificates of Secrets, loaded when first asked for and kept within a budget of bytes.
 ///
 /// Its background work (loads, a look at the clock once a second) runs on the tokio runtime of the first
-/// [`certificate`](Self::certificate) call, but for [reloads](Builder::reload_runtime) if they have one of their own, and
-/// ends when the store is dropped.
+/// [`certificate`](Self::certificate) call, unless it [has one of its own](Builder::runtime), and ends when the store is
+/// dropped.
 pub struct CertStore {
     shared: Arc<Shared>,
 }
@@ -64,8 +64,8 @@ struct Shared {
     advisor: Advisor,
     started: Instant,
     background: OnceLock<(Handle, AbortHandle)>,
-    /// Where reloads run, if not there.
-    reload_runtime: Option<Handle>,
+    /// Where it is to run.
+    runtime: Option<Handle>,
 }
 
 impl CertStore {
@@ -203,7 +203,7 @@ impl Shared {
     /// The runtime of the background work, which begins with the first call.
     fn runtime(self: &Arc<Self>) -> &Handle {
         let (runtime, _) = self.background.get_or_init(|| {
-            let runtime = Handle::current();
+            let runtime = self.runtime.clone().unwrap_or_else(Handle::current);
             let maintenance = runtime.spawn(maintenance::run(Arc::downgrade(self)));
             (runtime, maintenance.abort_handle())
         });

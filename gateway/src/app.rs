@@ -4,8 +4,8 @@ mod descriptors;
 mod drain;
 mod follow;
 mod listeners;
+mod loads;
 mod operator;
-mod reloads;
 pub(crate) mod secrets;
 pub(crate) mod source;
 mod status;
@@ -158,7 +158,7 @@ impl App {
         let names = source::config_maps(&config);
         let Sources { objects, secrets, status } = source::open(&config, names.all(), &faults).await?;
         let (reader, values) = settings::Reader::new(names, Box::new(MapSchema::new(layers.clone())), faults.clone());
-        let certs = cert_store(&config, secrets, reloads::runtime().map_err(AppError::Runtime)?)?;
+        let certs = cert_store(&config, secrets, loads::runtime().map_err(AppError::Runtime)?)?;
         let (tables, health, operator) = (Tables::default(), Health::default(), Arc::new(Notify::new()));
         let overload = {
             let budget = CertBudget::new(Arc::clone(&certs), initial_budget(&config));
@@ -227,12 +227,12 @@ fn initial_budget(config: &Config) -> u64 {
     config.cert_cache.map_or(DEFAULT_CACHE, |size| size.as_u64())
 }
 
-fn cert_store(config: &Config, secrets: Arc<dyn SecretSource>, reloads: Handle) -> Result<Arc<CertStore>, SealedError> {
+fn cert_store(config: &Config, secrets: Arc<dyn SecretSource>, loads: Handle) -> Result<Arc<CertStore>, SealedError> {
     let mut builder = CertStore::builder(secrets)
         .budget(initial_budget(config))
         .load_concurrency(config.cert_loads)
         .miss_rate(config.cert_miss_rate as u64)
-        .reload_runtime(reloads)
+        .runtime(loads)
         .load_deadline(config.handshake_timeout.mul_f64(LOAD_SHARE));
     if let Some(directory) = &config.sealed_dir {
         builder = builder.sealed(SealedTier::open(directory, config.sealed_bytes.as_u64())?);

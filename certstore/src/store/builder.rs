@@ -58,7 +58,7 @@ pub struct Builder {
     load_concurrency: usize,
     miss_rate: u64,
     sealed: Option<SealedTier>,
-    reload_runtime: Option<Handle>,
+    runtime: Option<Handle>,
     limits: Limits,
 }
 
@@ -78,7 +78,7 @@ impl Builder {
             load_concurrency: LOAD_CONCURRENCY,
             miss_rate: MISS_RATE,
             sealed: None,
-            reload_runtime: None,
+            runtime: None,
             limits,
         }
     }
@@ -146,17 +146,17 @@ impl Builder {
         self
     }
 
-    /// Where cached Secrets that changed are loaded; by default with all other background work, on the runtime of the
-    /// first [`certificate`](CertStore::certificate) call. On a runtime of their own, many renewals take no time from
-    /// the threads that shake hands.
-    pub fn reload_runtime(mut self, runtime: Handle) -> Self {
-        self.reload_runtime = Some(runtime);
+    /// Where all background work runs, loads included; by default on the runtime of the first
+    /// [`certificate`](CertStore::certificate) call. On a thread of their own, renewals take no time from those that shake
+    /// hands, and certificates, which are kept for long, do not lie between what lives as long as a connection.
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
         self
     }
 
     /// The store. It registers its metrics with the recorder that is installed now.
     pub fn build(self) -> Arc<CertStore> {
-        let Self { source, budget, load_concurrency, miss_rate, sealed, reload_runtime, limits } = self;
+        let Self { source, budget, load_concurrency, miss_rate, sealed, runtime, limits } = self;
         let metrics = Metrics::register();
         let headroom = load_concurrency.saturating_mul(2 * MAX_SECRET_BYTES) as u64;
         let shared = Shared {
@@ -172,7 +172,7 @@ impl Builder {
             advisor: Advisor::new(budget, headroom),
             started: Instant::now(),
             background: OnceLock::new(),
-            reload_runtime,
+            runtime,
         };
         Arc::new(CertStore { shared: Arc::new(shared) })
     }
@@ -185,7 +185,7 @@ impl std::fmt::Debug for Builder {
             .field("load_concurrency", &self.load_concurrency)
             .field("miss_rate", &self.miss_rate)
             .field("sealed", &self.sealed)
-            .field("reload_runtime", &self.reload_runtime)
+            .field("runtime", &self.runtime)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }

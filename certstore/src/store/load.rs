@@ -61,8 +61,7 @@ impl Shared {
     /// Starts loads of cached Secrets that changed, as many as may run at a time.
     pub(super) fn reload_dirty(self: &Arc<Self>, desk: &mut Desk) {
         // Before the first load there is no runtime, and nothing cached.
-        let of_all = || self.background.get().map(|(runtime, _)| runtime);
-        let Some(runtime) = self.reload_runtime.as_ref().or_else(of_all) else { return };
+        let Some((runtime, _)) = self.background.get() else { return };
         while desk.flights.reloads() < self.limits.reload_concurrency {
             let Some(secret) = desk.dirty.pop() else { break };
             if desk.flights.changed(&secret) {
