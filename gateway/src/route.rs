@@ -7,6 +7,7 @@
 mod exact;
 pub mod host;
 pub mod matching;
+mod opened;
 mod parsed;
 pub mod routes;
 pub mod table;

@@ -102,6 +102,7 @@ pub fn describe_metrics() {
     describe_counter!("postern_upstream_retries_total", "Requests that were sent again on another connection");
     describe_counter!("postern_upstream_dns_failures_total", "Names of clusters that could not be resolved");
     describe_gauge!("postern_upstream_waiting_requests", "Requests that wait for an endpoint");
+    describe_gauge!("postern_routes_unpacked", "Route sets that requests came for in the last minute or two");
     describe_gauge!("postern_upstream_clusters_in_use", "Clusters that were used in the last minute or two");
 }
 

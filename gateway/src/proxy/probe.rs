@@ -21,12 +21,12 @@ const PROBE: &str = "probe";
 
 /// The answer to a probe for the hash; `None` for any other request.
 pub(super) fn answer(matched: &Matched, headers: &HeaderMap) -> Option<Answer> {
-    let hash = matched.probe_hash()?;
     if !asks_for_hash(headers) || headers.get(NETWORK_PROBE)? != PROBE {
         return None;
     }
+    let hash = matched.probe_hash()?;
     let mut answer = Answer::new(StatusCode::OK, "this gateway serves the version with this hash");
-    answer.network_hash = Some(hex(hash));
+    answer.network_hash = Some(hex(&hash));
     Some(answer)
 }
 

@@ -63,7 +63,7 @@ pub fn rewrite(request: &mut RequestHeader, plan: &Rewrite<'_>) -> Result<()> {
     for (name, value) in plan.matched.set_headers() {
         request.insert_header(name.clone(), value.clone())?;
     }
-    probe::insert_hash(request, plan.matched.probe_hash())?;
+    probe::insert_hash(request, plan.matched.probe_hash().as_ref())?;
     if let Some(host) = plan.matched.rewrite_host() {
         request.insert_header(header::HOST, host.clone())?;
     }

@@ -12,7 +12,7 @@ use crate::upstream::Cluster;
 
 use super::host;
 use super::parsed::ParsedRoute;
-use super::routes::{Routes, is_served, pick_split};
+use super::routes::{Opened, Routes, is_served, pick_split};
 
 /// What a decision looks at.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +60,7 @@ pub struct Matched {
     host: Arc<Routes>,
     /// Where the route that is followed stands, and which it is: in `host`, or in what was kept of before.
     routes: Arc<Routes>,
+    opened: Arc<Opened>,
     route: usize,
     split: usize,
     /// The split's cluster, if it was kept of before.
@@ -69,7 +70,7 @@ pub struct Matched {
 impl Matched {
     /// What is done.
     pub fn action(&self) -> &Forward {
-        &self.routes.set().routes[self.route].action
+        &self.opened.set.routes[self.route].action
     }
 
     /// The name of the cluster that was picked.
@@ -100,12 +101,13 @@ impl Matched {
     }
 
     /// The answer to `K-Network-Hash: override`.
-    pub fn probe_hash(&self) -> Option<&[u8; 32]> {
-        self.host.set().probe_hash.as_ref()
+    pub fn probe_hash(&self) -> Option<[u8; 32]> {
+        let is_usual = Arc::ptr_eq(&self.host, &self.routes);
+        if is_usual { self.opened.set.probe_hash } else { self.host.open().set.probe_hash }
     }
 
     fn parsed(&self) -> &ParsedRoute {
-        &self.routes.parsed()[self.route]
+        &self.opened.parsed[self.route]
     }
 }
 
@@ -120,32 +122,34 @@ pub fn match_request(snapshot: &Snapshot, facts: &RequestFacts<'_>) -> Decision 
         && entry.policy.visibility == Visibility::External
         && facts.listener.visibility() == Visibility::External
         && facts.tls.is_none();
-    let Some(route) = first_match(entry.routes, facts) else { return Decision::NotFound(NoMatch::Route) };
+    let opened = entry.routes.open();
+    let Some(route) = first_match(&opened, facts) else { return Decision::NotFound(NoMatch::Route) };
     if to_https {
         return Decision::RedirectToHttps;
     }
-    follow(snapshot, entry.routes, route).map_or(Decision::NotFound(NoMatch::Route), Decision::Forward)
+    follow(snapshot, entry.routes, opened, route).map_or(Decision::NotFound(NoMatch::Route), Decision::Forward)
 }
 
-fn first_match(routes: &Routes, facts: &RequestFacts<'_>) -> Option<usize> {
-    let candidates = routes.set().routes.iter().zip(routes.parsed());
+fn first_match(routes: &Opened, facts: &RequestFacts<'_>) -> Option<usize> {
+    let candidates = routes.set.routes.iter().zip(&routes.parsed);
     candidates
         .enumerate()
         .find_map(|(at, (route, parsed))| (route.path.covers(facts.path) && parsed.holds(facts.headers)).then_some(at))
 }
 
 /// Follows the route if its clusters are known, else what was kept of before, else the route, which then waits.
-fn follow(snapshot: &Snapshot, host: &Arc<Routes>, route: usize) -> Option<Matched> {
+fn follow(snapshot: &Snapshot, host: &Arc<Routes>, opened: Arc<Opened>, route: usize) -> Option<Matched> {
     let draw = |sum| fastrand::u64(..sum);
-    let action = &host.set().routes[route].action;
+    let action = &opened.set.routes[route].action;
     let kept = host.last_good(route).filter(|_| !is_served(action, |name| snapshot.clusters.contains(name)));
     if let Some(kept) = kept {
-        let split = pick_split(&kept.routes.set().routes[kept.route].action.splits, draw)?;
+        let opened = kept.routes.open();
+        let split = pick_split(&opened.set.routes[kept.route].action.splits, draw)?;
         let (routes, held) = (Arc::clone(&kept.routes), kept.clusters[split].clone());
-        return Some(Matched { host: Arc::clone(host), routes, route: kept.route, split, held });
+        return Some(Matched { host: Arc::clone(host), routes, opened, route: kept.route, split, held });
     }
     let split = pick_split(&action.splits, draw)?;
-    Some(Matched { host: Arc::clone(host), routes: Arc::clone(host), route, split, held: None })
+    Some(Matched { host: Arc::clone(host), routes: Arc::clone(host), opened, route, split, held: None })
 }
 
 /// A connection is for its server name, and for hosts whose binding is the Secret that was presented (RFC 9110 §7.4,

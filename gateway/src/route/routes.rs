@@ -1,30 +1,36 @@
 //! The routes of a host: the packed resource, shared with whoever made it, and what a change must not take away.
 
-use std::borrow::Cow;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use xds::resource::{Forward, PackedRouteSet, RouteSet, Split};
 
 use crate::upstream::{Cluster, Clusters};
 
+use super::opened;
 use super::parsed::ParsedRoute;
 
-/// The routes of one or more hosts. Small until the first request: most services are idle.
+/// The routes of one or more hosts. Small but while requests come: most services are idle.
 #[derive(Debug, Default)]
 pub struct Routes {
     set: PackedRouteSet,
-    /// Made by the first request, or at once where something of before is kept.
-    opened: OnceLock<Box<Opened>>,
+    /// Made by a request, and given up some time later.
+    opened: ArcSwapOption<Opened>,
+    kept: Option<Box<Kept>>,
 }
 
 /// Routes as the proxy needs them.
 #[derive(Debug)]
-struct Opened {
-    set: RouteSet,
-    parsed: Box<[ParsedRoute]>,
-    /// For each route; empty if none has one.
-    last_good: Box<[Option<LastGood>]>,
+pub struct Opened {
+    /// The resource, unpacked.
+    pub(super) set: RouteSet,
+    /// Header names and values of the routes, in their order.
+    pub(super) parsed: Box<[ParsedRoute]>,
 }
+
+/// For each route what it did before, if that is kept.
+#[derive(Debug)]
+struct Kept(Box<[Option<LastGood>]>);
 
 /// What a route did while its clusters were known, for as long as one of those it names now is not.
 #[derive(Clone, Debug)]
@@ -52,57 +58,59 @@ impl Routes {
                 kept[at] = Some(last);
             }
         }
-        let opened = (!kept.is_empty()).then(|| Box::new(Opened::new(readable, kept.into())));
-        Self { set, opened: opened.map_or_else(OnceLock::new, OnceLock::from) }
+        let kept = (!kept.is_empty()).then(|| Box::new(Kept(kept.into())));
+        Self { set, opened: ArcSwapOption::empty(), kept }
     }
 
     fn served_like(&self, wanted: &xds::resource::Route, clusters: &Clusters) -> Option<LastGood> {
         let same = |old: &xds::resource::Route| old.path == wanted.path && old.headers == wanted.headers;
-        let set = self.readable();
+        let set = self.set.unpack();
         let route = set.routes.iter().position(same)?;
         let action = &set.routes[route].action;
         if !is_served(action, |name| clusters.contains(name)) {
             return self.last_good(route).cloned();
         }
         let clusters = action.splits.iter().map(|split| clusters.get(split.cluster.as_str())).collect();
-        let routes = Self { set: self.set.clone(), opened: OnceLock::new() };
+        let routes = Self { set: self.set.clone(), ..Self::default() };
         Some(LastGood { routes: Arc::new(routes), route, clusters })
     }
 
-    /// The resource, unpacked for good: for requests.
-    pub fn set(&self) -> &RouteSet {
-        &self.opened().set
+    /// The routes for a request.
+    pub fn open(self: &Arc<Self>) -> Arc<Opened> {
+        self.opened.load_full().unwrap_or_else(|| {
+            let opened = Arc::new(Opened::new(self.set.unpack()));
+            self.opened.store(Some(Arc::clone(&opened)));
+            opened::note(self);
+            opened
+        })
+    }
+
+    /// Gives up what a request has made; the next one makes it anew.
+    pub(super) fn close(&self) {
+        self.opened.store(None);
+    }
+
+    /// True while what a request has made is held.
+    #[cfg(test)]
+    pub(super) fn is_open(&self) -> bool {
+        self.opened.load().is_some()
     }
 
     /// What a route did before, if that is kept.
     pub fn last_good(&self, route: usize) -> Option<&LastGood> {
-        self.opened.get()?.last_good.get(route)?.as_ref()
-    }
-
-    /// Header names and values of the routes, in their order.
-    pub(super) fn parsed(&self) -> &[ParsedRoute] {
-        &self.opened().parsed
-    }
-
-    fn opened(&self) -> &Opened {
-        self.opened.get_or_init(|| Box::new(Opened::new(self.set.unpack(), Box::default())))
-    }
-
-    /// The resource, unpacked for the moment unless it is anyway.
-    fn readable(&self) -> Cow<'_, RouteSet> {
-        self.opened.get().map_or_else(|| Cow::Owned(self.set.unpack()), |opened| Cow::Borrowed(&opened.set))
+        self.kept.as_ref()?.0.get(route)?.as_ref()
     }
 
     /// True when the clusters of every route are `known`, so that nothing from before is kept.
     pub fn is_served(&self, known: impl Fn(&str) -> bool) -> bool {
-        self.readable().routes.iter().all(|route| is_served(&route.action, &known))
+        self.set.unpack().routes.iter().all(|route| is_served(&route.action, &known))
     }
 }
 
 impl Opened {
-    fn new(set: RouteSet, last_good: Box<[Option<LastGood>]>) -> Self {
+    fn new(set: RouteSet) -> Self {
         let parsed = set.routes.iter().map(ParsedRoute::new).collect();
-        Self { set, parsed, last_good }
+        Self { set, parsed }
     }
 }
 
@@ -143,11 +151,11 @@ mod tests {
     #[test]
     fn routes_stay_packed_until_a_request_reads_them() {
         let set = RouteSet { routes: Vec::new(), probe_hash: Some([1; 32]) };
-        let routes = Routes::new(PackedRouteSet::pack(&set), None, &Clusters::default());
+        let routes = Arc::new(Routes::new(PackedRouteSet::pack(&set), None, &Clusters::default()));
         assert!(routes.is_served(|_| true));
-        assert!(routes.opened.get().is_none());
-        assert_eq!(routes.set(), &set);
-        assert!(routes.opened.get().is_some());
+        assert!(!routes.is_open());
+        assert_eq!(routes.open().set, set);
+        assert!(routes.is_open());
     }
 
     #[test]
