@@ -6,7 +6,7 @@
 #[cfg(feature = "jemalloc")]
 mod jemalloc;
 #[cfg(feature = "jemalloc")]
-pub(crate) use jemalloc::{give_back, keep_for_long, with_fresh_pages};
+pub(crate) use jemalloc::{give_back, keep_apart, keep_for_long, publish, with_fresh_pages};
 
 #[cfg(all(feature = "mimalloc", not(feature = "jemalloc")))]
 #[global_allocator]
@@ -15,6 +15,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Others have no arenas that could be chosen.
 #[cfg(not(feature = "jemalloc"))]
 pub(crate) fn keep_for_long() {}
+
+/// As above.
+#[cfg(not(feature = "jemalloc"))]
+pub(crate) fn keep_apart() {}
 
 /// Others decide for themselves what they give back.
 #[cfg(not(feature = "jemalloc"))]
@@ -25,3 +29,7 @@ pub(crate) fn give_back() {}
 pub(crate) fn with_fresh_pages<T>(work: impl FnOnce() -> T) -> T {
     work()
 }
+
+/// Others are not asked what they hold.
+#[cfg(not(feature = "jemalloc"))]
+pub(crate) fn publish() {}

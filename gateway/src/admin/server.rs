@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{Semaphore, watch};
 
 use super::{Admin, api};
+use crate::allocator;
 use crate::listener::ListenerName;
 
 /// Connections at the same time on each of the two listeners; more wait in the backlog.
@@ -80,6 +81,7 @@ async fn upkeep(admin: Arc<Admin>) {
     loop {
         tick.tick().await;
         admin.metrics.run_upkeep();
+        allocator::publish();
     }
 }
 

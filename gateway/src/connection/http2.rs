@@ -11,7 +11,7 @@ use bytes::Bytes;
 use h2::server::Connection as H2Connection;
 use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::http::ServerSession;
-use pingora_core::protocols::http::v2::server::{H2Accept, HttpSession, handshake};
+use pingora_core::protocols::http::v2::server::{H2Accept, H2Options, HttpSession, handshake};
 use pingora_core::protocols::{Digest, GetProxyDigest, GetSocketDigest, GetTimingDigest, Ssl, Stream};
 use pingora_proxy::ProxyHttp;
 use tokio::sync::Notify;
@@ -40,19 +40,27 @@ where
         proxy_digest: stream.get_proxy_digest(),
         socket_digest: stream.get_socket_digest(),
     });
-    let mut opening = pin!(handshake(stream, service.http.h2_options.clone()));
-    // The buffers that h2 makes for a connection are mostly empty for as long as it lasts: 16 KiB for what is written.
-    let opening = poll_fn(|cx| allocator::with_fresh_pages(|| opening.as_mut().poll(cx)));
     let (_, header_timeout) = service.timeouts();
-    let Ok(Ok(conn)) = tokio::time::timeout(header_timeout, opening).await else {
+    let opening = open(stream, service.http.h2_options.clone());
+    // Boxed: what it needs is freed when it is over.
+    let Ok(Some(conn)) = tokio::time::timeout(header_timeout, Box::pin(opening)).await else {
         return;
     };
     let streams = Arc::new(Streams::new(permit));
     Http2 { conn, number, digest, streams, malformed: 0, going_away: false }.run(service, watches).await;
 }
 
+/// Does what comes before the first stream. The connection is boxed, as it would be moved from future to future, each of
+/// which keeps the room for it.
+async fn open(stream: Stream, options: Option<H2Options>) -> Option<Box<H2Connection<Stream, Bytes>>> {
+    let mut opening = pin!(handshake(stream, options));
+    // The buffers that h2 makes for a connection are mostly empty for as long as it lasts: 16 KiB for what is written.
+    let conn = poll_fn(|cx| allocator::with_fresh_pages(|| opening.as_mut().poll(cx))).await;
+    conn.ok().map(Box::new)
+}
+
 struct Http2 {
-    conn: H2Connection<Stream, Bytes>,
+    conn: Box<H2Connection<Stream, Bytes>>,
     /// Tells it apart from others, more or less.
     number: usize,
     digest: Arc<Digest>,

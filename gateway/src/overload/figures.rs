@@ -68,6 +68,12 @@ pub(crate) fn describe_metrics() {
         Unit::Bytes,
         "What counts against the limit: as the kubelet computes it for a cgroup, RSS for a limit by setting."
     );
+    describe_gauge!("postern_memory_allocated_bytes", Unit::Bytes, "What the process has allocated on the heap.");
+    describe_gauge!(
+        "postern_memory_resident_bytes",
+        Unit::Bytes,
+        "Memory that the allocator has for the heap: what is not allocated lies in pages partly used or is given back soon."
+    );
     describe_gauge!("postern_memory_plan_bytes", Unit::Bytes, "How the memory limit is divided, by part.");
     describe_gauge!(
         "postern_overload_stage",

@@ -144,15 +144,16 @@ fn with_many(count: usize) -> Clusters {
 
 #[tokio::test(start_paused = true)]
 async fn a_cluster_stays_in_use_while_it_is_asked_for_and_is_given_up_when_it_is_not() {
-    let clusters = with_many(2);
+    let clusters = with_many(5);
     let busy = clusters.get(&name(0)).expect("known");
     let idle = Arc::downgrade(&clusters.get(&name(1)).expect("known"));
-    for _ in 0..3 {
+    for other in 2..5 {
         tokio::time::advance(Duration::from_secs(61)).await;
+        clusters.get(&name(other)).expect("known");
         assert!(Arc::ptr_eq(&busy, &clusters.get(&name(0)).expect("known")));
     }
     assert!(idle.upgrade().is_none(), "nobody has asked for it in two generations");
-    assert_eq!(clusters.used.load().len(), 1);
+    assert_eq!(clusters.used.load().len(), 3);
     assert_eq!(ports(&clusters, &name(1)), Some(vec![1]));
 }
 
