@@ -1,5 +1,9 @@
 //! The frames of HTTP/2 as they pass by: their headers alone (RFC 9113 §4.1).
 
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::Notify;
+
 use super::Closed;
 use super::frame_flood::IdleFrames;
 use super::reset_flood::ResetCounter;
@@ -50,12 +54,39 @@ pub(super) struct FrameWatch {
     have: usize,
     resets: ResetCounter,
     idle: IdleFrames,
+    alarm: Arc<Alarm>,
+}
+
+/// Tells who serves a connection that it is to be ended, and why. Raised once.
+#[derive(Debug, Default)]
+pub(super) struct Alarm {
+    reason: OnceLock<Closed>,
+    raised: Notify,
+}
+
+impl Alarm {
+    fn raise(&self, reason: Closed) {
+        if self.reason.set(reason).is_ok() {
+            self.raised.notify_one();
+        }
+    }
+
+    /// Returns when it has been raised. Dropped, it may be asked again.
+    pub(super) async fn raised(&self) -> Closed {
+        loop {
+            if let Some(reason) = self.reason.get() {
+                return *reason;
+            }
+            self.raised.notified().await;
+        }
+    }
 }
 
 impl FrameWatch {
     /// Starts before the connection preface.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(alarm: Arc<Alarm>) -> Self {
         Self {
+            alarm,
             skip: PREFACE.len(),
             header: [0; FRAME_HEADER],
             have: 0,
@@ -64,11 +95,25 @@ impl FrameWatch {
         }
     }
 
-    /// Takes the next bytes from the client.
+    /// Takes the next bytes from the client. False, and the alarm raised, if they are an attack.
+    pub(super) fn accept(&mut self, bytes: &[u8]) -> bool {
+        let taken = self.received(bytes);
+        if let Err(reason) = taken {
+            self.alarm.raise(reason);
+        }
+        taken.is_ok()
+    }
+
+    /// Whether the connection is to be ended.
+    pub(super) fn is_alarmed(&self) -> bool {
+        self.alarm.reason.get().is_some()
+    }
+
+    /// Takes the next bytes.
     ///
     /// # Errors
     /// Why the connection is to be closed.
-    pub(super) fn received(&mut self, mut bytes: &[u8]) -> Result<(), Closed> {
+    fn received(&mut self, mut bytes: &[u8]) -> Result<(), Closed> {
         while !bytes.is_empty() {
             if self.skip > 0 {
                 let count = self.skip.min(bytes.len());
@@ -127,7 +172,7 @@ pub(super) mod tests {
             bytes.extend(frame(0x6, 0, &[0x6; 8]));
         }
         for size in [1, 2, 7, 9, 10, 4096] {
-            let mut watch = FrameWatch::new();
+            let mut watch = FrameWatch::new(Arc::default());
             assert!(bytes.chunks(size).all(|chunk| watch.received(chunk).is_ok()), "{size}");
             assert_eq!((watch.skip, watch.have), (0, 0), "{size}");
         }
@@ -136,7 +181,7 @@ pub(super) mod tests {
     #[test]
     fn it_says_which_flood_it_is() {
         let flood = |kind: u8, payload: &[u8]| {
-            let mut watch = FrameWatch::new();
+            let mut watch = FrameWatch::new(Arc::default());
             watch.received(PREFACE).unwrap();
             (0..100_000).find_map(|_| watch.received(&frame(kind, 1, payload)).err())
         };

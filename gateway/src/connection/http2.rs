@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::Reason;
 use h2::server::Connection as H2Connection;
 use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::http::ServerSession;
@@ -17,6 +18,7 @@ use pingora_proxy::ProxyHttp;
 use tokio::sync::Notify;
 
 use super::Closed;
+use super::frame::Alarm;
 use super::service::{Service, Watches};
 use super::stream::Downstream;
 use crate::allocator;
@@ -32,7 +34,7 @@ where
     P: ProxyHttp + Send + Sync + 'static,
     P::CTX: Send + Sync,
 {
-    stream.begin_http2();
+    let alarm = stream.begin_http2();
     let number = usize::try_from(stream.as_raw_fd()).unwrap_or_default();
     let digest = Arc::new(Digest {
         ssl_digest: stream.get_ssl_digest(),
@@ -47,7 +49,7 @@ where
         return;
     };
     let streams = Arc::new(Streams::new(permit));
-    Http2 { conn, number, digest, streams, malformed: 0, going_away: false }.run(service, watches).await;
+    Http2 { conn, number, digest, streams, alarm, malformed: 0, going_away: false }.run(service, watches).await;
 }
 
 /// Does what comes before the first stream. The connection is boxed, as it would be moved from future to future, each of
@@ -65,6 +67,7 @@ struct Http2 {
     number: usize,
     digest: Arc<Digest>,
     streams: Arc<Streams>,
+    alarm: Arc<Alarm>,
     malformed: u32,
     going_away: bool,
 }
@@ -77,7 +80,7 @@ impl Http2 {
     {
         let mut drain = watches.drain.clone();
         let settings = service.settings.load().http2.clone();
-        loop {
+        let reason = loop {
             let patience =
                 if self.going_away { GOAWAY_LINGER } else { watches.pressure.idle_timeout(settings.idle_timeout) };
             tokio::select! {
@@ -96,6 +99,7 @@ impl Http2 {
                     }
                     Ok(None) | Err(_) => return,
                 },
+                reason = self.alarm.raised() => break reason,
                 call = watches.pressure.called(self.number), if !self.going_away => {
                     if call.is_for_busy() || self.streams.is_idle() {
                         self.go_away(Closed::Overload);
@@ -108,7 +112,8 @@ impl Http2 {
                     self.go_away(Closed::IdleTimeout);
                 }
             }
-        }
+        };
+        self.cut_off(reason).await;
     }
 
     /// Announces the end; streams that are open, and those that cross the announcement, are served.
@@ -116,6 +121,16 @@ impl Http2 {
         reason.count();
         self.conn.graceful_shutdown();
         self.going_away = true;
+    }
+
+    /// Ends the connection with all its streams, and tells the client why (RFC 9113 §7, `ENHANCE_YOUR_CALM`) unless it does not
+    /// read.
+    async fn cut_off(mut self, reason: Closed) {
+        reason.count();
+        self.conn.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+        let closed = std::future::poll_fn(|cx| self.conn.poll_closed(cx));
+        // An error, or the end of our patience: either way the connection is dropped.
+        let _ = tokio::time::timeout(GOAWAY_LINGER, closed).await;
     }
 }
 

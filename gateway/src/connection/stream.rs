@@ -8,6 +8,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
 use super::digests::Digests;
-use super::frame::{FrameWatch, PREFACE};
+use super::frame::{Alarm, FrameWatch, PREFACE};
 use super::header_phase::{HeaderFault, HeaderGate, HeaderPhase};
 use super::request_head::RequestHead;
 use super::socket::Socket;
@@ -61,12 +62,14 @@ impl Downstream {
         }
     }
 
-    /// From here on the connection is HTTP/2.
-    pub(super) fn begin_http2(&mut self) {
-        let mut frames = FrameWatch::new();
-        // A few kilobytes are no flood yet.
-        let _ = frames.received(&self.ahead);
+    /// From here on the connection is HTTP/2. Nothing more is read of a client that raises the alarm: it is to be told so.
+    pub(super) fn begin_http2(&mut self) -> Arc<Alarm> {
+        let alarm = Arc::default();
+        let mut frames = FrameWatch::new(Arc::clone(&alarm));
+        // A few kilobytes are no flood yet; if they are one for all that, the alarm is raised.
+        let _ = frames.accept(&self.ahead);
         self.http2 = Some(Box::new(frames));
+        alarm
     }
 
     /// A request is about to be read; its header is timed from here. `held` is what pingora has of it.
@@ -131,12 +134,16 @@ impl Downstream {
     }
 
     fn poll_read_io(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.http2.as_ref().is_some_and(|frames| frames.is_alarmed()) {
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         ready!(self.io.poll_read(cx, buf))?;
-        let read = &buf.filled()[before..];
-        if let Some(Err(reason)) = self.http2.as_mut().map(|frames| frames.received(read)) {
-            reason.count();
-            return Poll::Ready(Err(io::Error::other(reason.as_str())));
+        if let Some(frames) = &mut self.http2
+            && !frames.accept(&buf.filled()[before..])
+        {
+            buf.set_filled(before);
+            return Poll::Pending;
         }
         Poll::Ready(Ok(()))
     }

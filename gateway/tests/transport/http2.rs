@@ -137,3 +137,22 @@ async fn a_body_flows_both_ways() {
     let response = sender.send_request(request).await.unwrap();
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), body);
 }
+
+#[tokio::test]
+async fn a_client_that_floods_is_told_why_before_it_is_cut_off() {
+    let rig = Rig::start().await;
+    let mut tcp = TcpStream::connect(rig.http()).await.unwrap();
+    tcp.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    // One at a time: a connection with bytes that nobody has read is reset, and what was sent before is lost.
+    let mut received = Vec::new();
+    for _ in 0..100_000 {
+        let is_sent = tcp.write_all(b"\0\0\x08\x06\0\0\0\0\0floods..").await.is_ok();
+        if !is_sent || tokio::io::AsyncReadExt::read_buf(&mut tcp, &mut received).await.is_ok_and(|count| count == 0) {
+            break;
+        }
+    }
+    // RFC 9113 §6.8: length 8, type 7, no flags, stream 0; no stream was served; ENHANCE_YOUR_CALM.
+    let goodbye = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11];
+    assert!(received.ends_with(&goodbye), "{:?}", received.last_chunk::<34>());
+    rig.admission.closed().await;
+}
