@@ -64,8 +64,8 @@ pub struct Config {
     pub keepalive_timeout: Duration,
     /// Downstream connections at the same time, in all.
     pub max_connections: usize,
-    /// Downstream connections at the same time from one address.
-    pub max_connections_per_client: usize,
+    /// Downstream connections at the same time from one address; a quarter of those in all if there is none.
+    pub max_connections_per_client: Option<usize>,
     /// Whether the external listeners expect a PROXY protocol header.
     pub proxy_protocol: bool,
     /// Peers whose `X-Forwarded-*` headers are believed.

@@ -5,6 +5,7 @@ mod admission;
 mod bind;
 mod figures;
 mod proxy_protocol;
+mod turns;
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,6 +14,7 @@ use metrics::{Unit, describe_counter, describe_gauge};
 use xds::resource::Visibility;
 
 pub use accept::{Policy, serve};
+pub(crate) use admission::source_of;
 pub use admission::{Admission, Limits, Permit, Refusal};
 pub use bind::{BindError, BoundListener, bind};
 pub use proxy_protocol::{ProxyFault, ProxyHeader, parse as parse_proxy_header};

@@ -54,7 +54,9 @@ const HANDSHAKE: u64 = 64 * 1024;
 /// How many clients are served at once.
 pub(super) fn limits(config: &Config, max_connections: usize) -> Limits {
     let max_handshakes = handshakes_within(config.memory_limit.bytes());
-    Limits { max_connections, max_connections_per_source: config.max_connections_per_client, max_handshakes }
+    // A source among four cannot keep the others out, however few connections there may be.
+    let max_connections_per_source = config.max_connections_per_client.unwrap_or(max_connections.div_ceil(4));
+    Limits { max_connections, max_connections_per_source, max_handshakes }
 }
 
 /// Handshakes have a quarter of the memory limit, if they have need of it.
@@ -161,6 +163,18 @@ fn proxy_settings(config: &Config) -> proxy::Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_source_has_a_quarter_of_the_connections_unless_it_is_said_how_many() {
+        let per_source = |flag: Option<(&str, &str)>| {
+            let flags = [("source", "dir:/m")].into_iter().chain(flag);
+            let flags = flags.map(|(name, value)| (name.to_owned(), vec![value.to_owned()])).collect();
+            let config = Config::resolve(&crate::config::Layers::default().with_flags(flags)).expect("it is valid");
+            [20_000, 1_000, 1].map(|all| limits(&config, all).max_connections_per_source)
+        };
+        assert_eq!(per_source(None), [5_000, 250, 1]);
+        assert_eq!(per_source(Some(("max-connections-per-client", "700"))), [700; 3]);
+    }
 
     #[test]
     fn handshakes_have_a_quarter_of_a_small_memory_limit() {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use bytesize::ByteSize;
 use certstore::SecretRef;
 
-use super::value::parse_size;
+use super::value::{parse_count, parse_size};
 use super::{KubeConfig, LogFormat, SourceConfig};
 use crate::listener::ListenerName;
 use crate::overload::MemoryLimit;
@@ -53,6 +53,13 @@ pub(super) fn parse_cert_cache(text: &str) -> Result<Option<ByteSize>, String> {
         return Ok(None);
     }
     parse_size(text).map(Some).map_err(|message| format!("{message}; or auto"))
+}
+
+pub(super) fn parse_auto_count(text: &str) -> Result<Option<usize>, String> {
+    if text == "auto" {
+        return Ok(None);
+    }
+    parse_count(text).map(Some).map_err(|message| format!("{message}; or auto"))
 }
 
 pub(super) fn parse_secret_ref(text: &str) -> Result<SecretRef, String> {

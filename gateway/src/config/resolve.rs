@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use super::layers::{ConfigFault, Layers, Origin, place};
 use super::parse::{
-    default_address, parse_cert_cache, parse_listen, parse_log_format, parse_log_level, parse_memory_limit,
-    parse_object, parse_secret_ref, parse_source, parse_tls_version, parse_word,
+    default_address, parse_auto_count, parse_cert_cache, parse_listen, parse_log_format,
+    parse_log_level, parse_memory_limit, parse_object, parse_secret_ref, parse_source, parse_tls_version, parse_word,
 };
 use super::setting::{GATEWAY_SETTINGS, Setting};
 use super::value::{parse_count, parse_percent, parse_range, parse_size, parse_switch, parse_time};
@@ -68,7 +68,7 @@ impl Reader<'_> {
             header_timeout: read.value("header-timeout", parse_time),
             keepalive_timeout: read.value("keepalive-timeout", parse_time),
             max_connections: read.value("max-connections", parse_count),
-            max_connections_per_client: read.value("max-connections-per-client", parse_count),
+            max_connections_per_client: read.value("max-connections-per-client", parse_auto_count),
             proxy_protocol: read.value("proxy-protocol", parse_switch),
             trusted_proxies: read.list("trusted-proxies", parse_range),
             endpoint_wait: read.value("endpoint-wait", parse_time),

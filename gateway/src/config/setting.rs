@@ -162,9 +162,10 @@ pub const GATEWAY_SETTINGS: &[Setting] = &[
     one("max-connections", "COUNT", "20000", "Downstream connections at the same time").live(),
     one(
         "max-connections-per-client",
-        "COUNT",
-        "10000",
-        "Downstream connections at the same time from one address; a load balancer in front is one address",
+        "auto|COUNT",
+        "auto",
+        "Downstream connections at the same time from one address, or IPv6 /64; `auto` is a quarter of max-connections. A \
+         load balancer in front is one address",
     ).live(),
     one("proxy-protocol", "on|off", "off", "Whether the external listeners require a PROXY protocol header (v1 or v2)").live(),
     list(

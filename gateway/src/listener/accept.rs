@@ -13,10 +13,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::admission::source_of;
 use super::figures::{AcceptFault, OfListener, Refused};
 use super::proxy_protocol::{self, MAX_HEADER, ProxyHeader};
-use super::{BoundListener, ListenerName, Permit};
+use super::{BoundListener, ListenerName, Permit, source_of};
 use crate::connection::{Connection, Digests, Downstream, Service, Socket, Transport, Watches};
 use crate::drain::{DrainWatch, Phase};
 use crate::live::Live;
@@ -183,9 +182,9 @@ async fn establish<P>(
 ) -> Option<Box<Downstream>> {
     let fd = socket.as_raw_fd();
     let (io, cipher, http2) = if connection.listener.is_tls() {
-        let turn = async { service.admission.handshake(connection.listener).await };
-        let established =
-            service.tls.accept(socket, connection.listener, source_of(connection.client.ip()), turn).await.ok()?;
+        let (listener, source) = (connection.listener, source_of(connection.client.ip()));
+        let turn = || service.admission.handshake(listener, source);
+        let established = service.tls.accept(socket, listener, source, turn).await.ok()?;
         connection.tls = Some(established.facts);
         (Transport::Tls(established.stream), established.cipher, established.http2)
     } else {

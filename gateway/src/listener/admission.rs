@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::watch;
 
 use super::ListenerName;
 use super::figures::{Figures, OfListener, Refused};
+use super::turns::{Turn, Turns};
 use crate::live::Live;
 use crate::overload::{self, Pressure};
 
@@ -19,17 +21,20 @@ pub struct Limits {
     /// Connections on all listeners. 20,000: about 300 MiB while they are idle. Above, a connection is closed as soon as
     /// it is accepted, so that clients and load balancers notice and go elsewhere.
     pub max_connections: usize,
-    /// Connections of one source: an IPv4 address, or an IPv6 /64. 10,000: a load balancer or a node that hides its
-    /// clients is one source, and still no source can take every place. Above, they are closed as well.
+    /// Connections of one source: an IPv4 address, or an IPv6 /64. 5,000, or a quarter of all: a load balancer or a node
+    /// that hides its clients is one source, and still no two of them can take every place. An IPv6 /48, which one
+    /// customer of a provider may have (RFC 6177), has at most twice as many in all its /64s. Above, connections are closed
+    /// as well.
     pub max_connections_per_source: usize,
     /// TLS handshakes under way. 2,048, or as many as fit a quarter of a smaller memory limit: about 64 KiB each in the
-    /// worst case. Above, connections wait for their turn, for no longer than a handshake may take.
+    /// worst case. Those that wait for a certificate to be loaded do not count. Above, or where its source has four times
+    /// what is left, a connection waits for its turn, for no longer than a handshake may take.
     pub max_handshakes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_connections: 20_000, max_connections_per_source: 10_000, max_handshakes: 2048 }
+        Self { max_connections: 20_000, max_connections_per_source: 5_000, max_handshakes: 2048 }
     }
 }
 
@@ -62,8 +67,8 @@ impl From<Refusal> for Refused {
 pub struct Admission {
     limits: Live<Limits>,
     open: watch::Sender<usize>,
-    sources: Mutex<HashMap<IpAddr, usize, RandomState>>,
-    handshakes: Semaphore,
+    sources: Mutex<Sources>,
+    handshakes: Turns,
     pressure: Pressure,
     figures: Figures,
 }
@@ -75,7 +80,7 @@ impl Admission {
             limits: limits.into(),
             open: watch::Sender::new(0),
             sources: Mutex::default(),
-            handshakes: Semaphore::new(limits.max_handshakes.min(Semaphore::MAX_PERMITS)),
+            handshakes: Turns::new(limits.max_handshakes),
             pressure: Pressure::new(),
             figures: Figures::new(),
         })
@@ -124,29 +129,53 @@ impl Admission {
         Ok(Permit { admission: Arc::clone(self), listener, source: None })
     }
 
-    /// Waits for a turn to shake hands; `None` if memory runs short by then.
-    pub(crate) async fn handshake(&self, listener: ListenerName) -> Option<SemaphorePermit<'_>> {
-        let turn = self.handshakes.acquire().await.ok()?;
+    /// Waits for a turn of this source to shake hands; `None` if memory runs short by then.
+    pub(crate) async fn handshake(&self, listener: ListenerName, source: IpAddr) -> Option<Turn<'_>> {
+        let turn = self.handshakes.take(source).await;
         (!self.pressure.refuses(listener, overload::Refused::Handshake)).then_some(turn)
     }
 
-    fn enter(&self, source: IpAddr) -> Result<(), Refusal> {
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = sources.entry(source).or_default();
-        if *count >= self.limits.load().max_connections_per_source {
+    fn sources(&self) -> MutexGuard<'_, Sources> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How many connections each source has. Nothing is kept of those that have none.
+#[derive(Debug, Default)]
+struct Sources {
+    each: HashMap<IpAddr, usize, RandomState>,
+    /// By the first 48 bits of IPv6 addresses.
+    sites: HashMap<u64, usize, RandomState>,
+}
+
+impl Sources {
+    fn enter(&mut self, source: IpAddr, limit: usize) -> Result<(), Refusal> {
+        let site = site_of(source);
+        let of_site = site.and_then(|site| self.sites.get(&site)).copied().unwrap_or(0);
+        let of_source = self.each.get(&source).copied().unwrap_or(0);
+        if of_source >= limit || of_site >= limit.saturating_mul(2) {
             return Err(Refusal::TooManyFromSource);
         }
-        *count += 1;
+        self.each.insert(source, of_source + 1);
+        if let Some(site) = site {
+            self.sites.insert(site, of_site + 1);
+        }
         Ok(())
     }
 
-    fn leave(&self, source: IpAddr) {
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Entry::Occupied(mut entry) = sources.entry(source) {
-            *entry.get_mut() -= 1;
-            if *entry.get() == 0 {
-                entry.remove();
-            }
+    fn leave(&mut self, source: IpAddr) {
+        decrement(&mut self.each, source);
+        if let Some(site) = site_of(source) {
+            decrement(&mut self.sites, site);
+        }
+    }
+}
+
+fn decrement<K: Eq + Hash>(counts: &mut HashMap<K, usize, RandomState>, key: K) {
+    if let Entry::Occupied(mut entry) = counts.entry(key) {
+        *entry.get_mut() -= 1;
+        if *entry.get() == 0 {
+            entry.remove();
         }
     }
 }
@@ -163,9 +192,11 @@ impl Permit {
     /// Counts the connection for the source it comes from, which is known after the PROXY header.
     pub fn from_source(&mut self, address: IpAddr) -> Result<(), Refusal> {
         let source = source_of(address);
-        self.admission.enter(source)?;
+        let limit = self.admission.limits.load().max_connections_per_source;
+        let mut sources = self.admission.sources();
+        sources.enter(source, limit)?;
         if let Some(old) = self.source.replace(source) {
-            self.admission.leave(old);
+            sources.leave(old);
         }
         Ok(())
     }
@@ -174,7 +205,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(source) = self.source {
-            self.admission.leave(source);
+            self.admission.sources().leave(source);
         }
         self.admission.open.send_modify(|open| *open -= 1);
         self.admission.figures(self.listener).open.decrement(1);
@@ -182,10 +213,18 @@ impl Drop for Permit {
 }
 
 /// An IPv6 client has a /64 to choose addresses from (RFC 4291 §2.5.4).
-pub(super) fn source_of(address: IpAddr) -> IpAddr {
+pub(crate) fn source_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(v4) => IpAddr::V4(v4),
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))),
+    }
+}
+
+/// The /48 of an IPv6 source.
+fn site_of(source: IpAddr) -> Option<u64> {
+    match source {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(v6) => u64::try_from(v6.to_bits() >> 80).ok(),
     }
 }
 
@@ -228,12 +267,29 @@ mod tests {
     }
 
     #[test]
+    fn networks_of_one_ipv6_site_have_twice_as_many_together() {
+        let admission = admission(10, 2);
+        let from = |address: &str| {
+            let mut permit = admission.admit(LISTENER).unwrap();
+            permit.from_source(address.parse().unwrap()).map(|()| permit)
+        };
+        let addresses = ["2001:db8:1:1::1", "2001:db8:1:2::1", "2001:db8:1:2::2", "2001:db8:1:3::1"];
+        let mut held: Vec<_> = addresses.iter().map(|address| from(address).unwrap()).collect();
+        assert_eq!(from("2001:db8:1:4::1").unwrap_err(), Refusal::TooManyFromSource);
+        from("2001:db8:2:1::1").unwrap();
+        held.pop();
+        from("2001:db8:1:4::1").unwrap();
+    }
+
+    #[test]
     fn nothing_is_remembered_of_sources_that_left() {
         let admission = admission(10, 1);
-        let mut permit = admission.admit(LISTENER).unwrap();
-        permit.from_source("192.0.2.1".parse().unwrap()).unwrap();
-        drop(permit);
-        assert!(admission.sources.lock().unwrap().is_empty());
+        for address in ["192.0.2.1", "2001:db8::1"] {
+            let mut permit = admission.admit(LISTENER).unwrap();
+            permit.from_source(address.parse().unwrap()).unwrap();
+        }
+        let sources = admission.sources();
+        assert!(sources.each.is_empty() && sources.sites.is_empty(), "{sources:?}");
         assert_eq!(admission.open(), 0);
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::hash::BuildHasher;
 use std::io;
 use std::net::IpAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 use super::alert::Alert;
 use super::config::{ConfigError, SELECTED, Selected, server_config};
-use super::figures::Figures;
+use super::figures::{Figures, InFlight};
 use super::outcome::Outcome;
 use super::{HandshakeError, Settings};
 use crate::connection::{Socket, TlsFacts};
@@ -72,24 +73,21 @@ impl Terminator {
     /// Shakes hands on `socket`, which `listener` accepted; on refusal, says so to the client and closes. `source` is
     /// the client's address, or what stands for its network.
     ///
-    /// `turn` is waited for once the client has sent something, and what it yields is held to the end: the place of this
-    /// handshake among those that may be under way. `None` refuses it.
-    pub async fn accept<T>(
+    /// `turn` is asked for once the client has sent something, and what it yields is held to the end: the place of this
+    /// handshake among those that may be under way. While its certificate has to be loaded it has none, and asks for another
+    /// afterwards. `None` refuses it.
+    pub async fn accept<T, F: Future<Output = Option<T>>>(
         &self,
         socket: Socket,
         listener: ListenerName,
         source: IpAddr,
-        turn: impl Future<Output = Option<T>>,
+        turn: impl Fn() -> F,
     ) -> Result<Established, HandshakeError> {
         let (first_byte_timeout, handshake_timeout) = self.timeouts();
         let first_byte = timeout(first_byte_timeout, socket.readable()).await;
         let began = Instant::now();
         let deadline = began + handshake_timeout;
-        let shake = async {
-            let _turn = self.take_turn(turn).await.ok_or(HandshakeError::Overload)?;
-            let _in_flight = self.figures.begin();
-            self.shake_hands(socket, listener, source).await
-        };
+        let shake = self.shake_hands(socket, listener, source, || self.take_turn(turn()));
         let result = match first_byte {
             Ok(Ok(true)) => timeout_at(deadline, shake).await.unwrap_or(Err(HandshakeError::TimedOut)),
             Ok(Ok(false) | Err(_)) | Err(_) => Err(HandshakeError::NoHello),
@@ -103,12 +101,14 @@ impl Terminator {
         (settings.first_byte_timeout, settings.handshake_timeout)
     }
 
-    async fn shake_hands(
+    async fn shake_hands<T, F: Future<Output = Result<T, HandshakeError>>>(
         &self,
         mut socket: Socket,
         listener: ListenerName,
         source: IpAddr,
+        turn: impl Fn() -> F,
     ) -> Result<Established, HandshakeError> {
+        let mut place = Some(turn().await?);
         let hello_limit = self.settings.load().hello_limit;
         socket.set_read_budget(Some(hello_limit));
         let mut start = self.hello(socket).await?;
@@ -119,12 +119,20 @@ impl Terminator {
                 return Err(error);
             }
         };
-        let key = match self.key(&binding, source).await {
+        let key = {
+            let key = pin!(self.key(&binding, source));
+            before_waiting(key, || place = None).await
+        };
+        let key = match key {
             Ok(key) => key,
             Err(error) => {
                 Alert::InternalError.send(&mut start.io).await;
                 return Err(error);
             }
+        };
+        let _place = match place {
+            Some(place) => place,
+            None => turn().await?,
         };
         start.io.set_read_budget(Some(hello_limit));
         let selected = Selected { key, secret: binding.secret.clone() };
@@ -182,16 +190,10 @@ impl Terminator {
         }
     }
 
-    /// Waits for `turn`, and counts if that takes more than a moment.
-    async fn take_turn<T>(&self, turn: impl Future<Output = T>) -> T {
-        tokio::pin!(turn);
-        tokio::select! {
-            biased;
-            turn = turn.as_mut() => return turn,
-            () = std::future::ready(()) => {}
-        }
-        self.figures.delayed();
-        turn.await
+    /// Waits for `turn`, and counts if that takes more than a moment; and counts the handshake as under way while it is held.
+    async fn take_turn<T>(&self, turn: impl Future<Output = Option<T>>) -> Result<(T, InFlight<'_>), HandshakeError> {
+        let turn = before_waiting(pin!(turn), || self.figures.delayed()).await;
+        Ok((turn.ok_or(HandshakeError::Overload)?, self.figures.begin()))
     }
 
     fn established(&self, stream: Box<TlsStream<Socket>>, binding: Binding) -> Established {
@@ -203,6 +205,17 @@ impl Terminator {
         let facts = TlsFacts { server_name: binding.server_name, secret, protocol_version };
         Established { stream, facts, cipher, http2 }
     }
+}
+
+/// Waits for `future`, and does something first if it is not ready at once.
+async fn before_waiting<F: Future>(mut future: Pin<&mut F>, act: impl FnOnce()) -> F::Output {
+    tokio::select! {
+        biased;
+        output = future.as_mut() => return output,
+        () = std::future::ready(()) => {}
+    }
+    act();
+    future.await
 }
 
 impl fmt::Debug for Terminator {

@@ -3,13 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use certstore::testing::{Answer, Gate};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use postern::listener::Limits;
 use postern::tls::Settings;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::client::{config, connect, exchange, hello, read_to_end, read_until};
-use crate::rig::{Rig, Setup};
+use crate::rig::{Rig, Setup, secret_ref};
+
+/// For what happens at once, or never.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 const REQUEST: &[u8] = b"GET /a HTTP/1.1\r\nhost: one.test\r\n\r\n";
 
@@ -60,4 +66,50 @@ async fn a_handshake_that_gets_no_turn_ends_at_its_deadline() {
     let rig = Rig::with(Setup { limits, tls, ..Setup::default() }).await;
     assert_eq!(exchange(rig.https(), &hello(config(&rig), "one.test")).await, b"");
     assert_eq!(rig.source.loads(), 0);
+}
+
+#[tokio::test]
+async fn a_source_that_does_not_get_on_leaves_turns_to_others() {
+    let tls = Settings { handshake_timeout: Duration::from_secs(600), ..Settings::default() };
+    let limits = Limits { max_handshakes: 5, ..Limits::default() };
+    let rig = Rig::with(Setup { limits, tls, ..Setup::default() }).await;
+    let config = config(&rig);
+    let hello = hello(config.clone(), "one.test");
+    let mut slow = FuturesUnordered::new();
+    for _ in 0..20 {
+        let mut tcp = TcpStream::connect(rig.https()).await.unwrap();
+        tcp.write_all(&hello).await.unwrap();
+        // Those that have their turn are answered, and never finish.
+        slow.push(async move {
+            tcp.readable().await.unwrap();
+            tcp
+        });
+    }
+    let mut have_turns = Vec::new();
+    for _ in 0..4 {
+        have_turns.push(slow.next().await.unwrap());
+    }
+    assert!(slow.next().now_or_never().is_none());
+    let other = TcpSocket::new_v4().unwrap();
+    other.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let tcp = other.connect(rig.https()).await.unwrap();
+    let name = "one.test".try_into().unwrap();
+    let shaking = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp);
+    tokio::time::timeout(PATIENCE, shaking).await.expect("there is a turn for it").unwrap();
+}
+
+#[tokio::test]
+async fn a_handshake_that_waits_for_its_certificate_leaves_its_turn_to_others() {
+    let rig = rig(Limits { max_handshakes: 1, ..Limits::default() }).await;
+    let config = Arc::new(config(&rig));
+    let gate = Gate::closed();
+    let content = rig.ca.issue(&["one.test"]);
+    rig.source.script(&secret_ref("one"), Answer::secret(&content).behind(&gate));
+    let (address, of_first) = (rig.https(), Arc::clone(&config));
+    let first = tokio::spawn(async move { connect(address, &of_first, "one.test").await.map(drop) });
+    gate.arrival().await;
+    let second = connect(address, &config, "two.test");
+    tokio::time::timeout(PATIENCE, second).await.expect("the turn is free").unwrap();
+    gate.open_for(1);
+    first.await.unwrap().unwrap();
 }

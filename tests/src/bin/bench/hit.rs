@@ -193,7 +193,7 @@ async fn shake_hands(acceptor: Acceptor, tcp: TcpStream, peer: SocketAddr) -> Re
         Acceptor::Fixed(acceptor) => acceptor.accept(tcp).await?.read(&mut [0; 16]).await?,
         Acceptor::Stored(terminator) => {
             let socket = Socket::new(tcp, bytes::Bytes::new());
-            let turn = std::future::ready(Some(()));
+            let turn = || std::future::ready(Some(()));
             let established = terminator.accept(socket, ListenerName::ExternalHttps, peer.ip(), turn).await?;
             { established.stream }.read(&mut [0; 16]).await?
         }
