@@ -160,6 +160,7 @@ impl App {
         let (reader, values) = settings::Reader::new(names, Box::new(MapSchema::new(layers.clone())), faults.clone());
         let certs = cert_store(&config, secrets, loads::runtime().map_err(AppError::Runtime)?)?;
         let (tables, health, operator) = (Tables::default(), Health::default(), Arc::new(Notify::new()));
+        tables.load().clusters.set_reach(config.reach);
         let overload = {
             let budget = CertBudget::new(Arc::clone(&certs), initial_budget(&config));
             let settings = listeners::overload_settings(&config, max_connections);

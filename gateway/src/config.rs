@@ -21,6 +21,7 @@ use certstore::SecretRef;
 use crate::listener::ListenerName;
 use crate::overload::{MemoryLimit, Thresholds};
 use crate::tls::TlsVersion;
+use crate::upstream::Reach;
 
 pub use layers::{ConfigFault, Effective, Layers, Origin};
 pub(crate) use maps::MapSchema;
@@ -70,6 +71,8 @@ pub struct Config {
     pub proxy_protocol: bool,
     /// Peers whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Which addresses endpoints may have.
+    pub reach: Reach,
     /// How long a request waits for an endpoint that can be reached before it is answered with 503.
     pub endpoint_wait: Duration,
     /// How long a stream may be without a byte in either direction; zero is no limit.

@@ -11,6 +11,7 @@ pub mod clusters;
 pub mod dns;
 pub mod endpoints;
 pub mod peer;
+pub mod reach;
 mod upgrade;
 
 use std::net::SocketAddr;
@@ -23,6 +24,7 @@ use xds::resource::UpstreamProtocol;
 pub use choose::{Attempts, Choice, Unavailable, Upstreams};
 pub use clusters::Clusters;
 pub use endpoints::EndpointList;
+pub use reach::Reach;
 
 /// A backend in use: how to speak to it, its addresses of this moment, and what is known of them.
 #[derive(Debug)]

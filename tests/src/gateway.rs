@@ -35,6 +35,9 @@ pub const LISTENERS: [&str; 8] = [
     "admin",
 ];
 
+/// With this argument services may have their endpoints on loopback, also those of a cluster.
+pub const ON_LOOPBACK: &str = "--loopback-endpoints=on";
+
 /// An executable that takes the arguments of `postern`, after some of its own.
 #[derive(Clone, Debug)]
 pub struct Program {
@@ -136,6 +139,11 @@ impl Options {
         self
     }
 
+    /// Lets services of a simulated cluster have their endpoints on this host.
+    pub fn on_loopback(self) -> Self {
+        self.argument(ON_LOOPBACK)
+    }
+
     /// Lets the process open this many files at most.
     pub fn file_limit(mut self, files: u32) -> Self {
         self.file_limit = Some(files);
@@ -215,7 +223,7 @@ impl Gateway {
 
     /// Starts a gateway on a simulated cluster and waits until it says that it is ready.
     pub async fn start_on(program: &Program, cluster: &Cluster, options: &Options) -> Result<Self> {
-        let options = options.clone().argument("--source=kube").argument("--kubeconfig");
+        let options = options.clone().on_loopback().argument("--source=kube").argument("--kubeconfig");
         // The last source counts; the directory is not read.
         Self::start(program, Path::new("/"), &options.argument(cluster.kubeconfig()?)).await
     }

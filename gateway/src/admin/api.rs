@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::header::{HOST, ORIGIN};
+use http::header::{FORWARDED, HOST, HeaderName, ORIGIN, VIA};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, StatusCode};
@@ -33,7 +33,10 @@ pub(super) fn administer(admin: &Admin, local: Option<SocketAddr>, request: &Par
     if !is_addressed_as_loopback(request, local) {
         return text(StatusCode::MISDIRECTED_REQUEST, "this listener answers to localhost and its own address only\n");
     }
-    if request.method == Method::POST && !is_from_here(request, local) {
+    if request.headers.keys().any(is_of_proxy) {
+        return text(StatusCode::FORBIDDEN, "nobody reaches this listener through a proxy\n");
+    }
+    if request.method == Method::POST && !is_from_here(request) {
         return text(StatusCode::FORBIDDEN, "a page from elsewhere may not change anything here\n");
     }
     match request.uri.path() {
@@ -69,11 +72,23 @@ fn is_addressed_as_loopback(request: &Parts, local: Option<SocketAddr>) -> bool 
     host.parse().is_ok_and(|host| is_loopback(&host, local))
 }
 
-/// A browser says which page sends a POST, and lets any page do so; other clients say nothing.
-fn is_from_here(request: &Parts, local: Option<SocketAddr>) -> bool {
+/// Whether a proxy, this gateway above all, adds such a header to what it forwards. Whoever may make it forward requests may
+/// have named this listener as a backend.
+fn is_of_proxy(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    text.starts_with("x-forwarded-")
+        || *name == FORWARDED
+        || *name == VIA
+        || matches!(text, "x-real-ip" | "x-request-id")
+}
+
+/// A browser says which page sends a POST, and lets any page do so; other clients say nothing. Only a page of this listener is
+/// from here, not one that another port of the host has.
+fn is_from_here(request: &Parts) -> bool {
     let Some(origin) = request.headers.get(ORIGIN) else { return true };
-    let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-    authority.and_then(|(_, host)| host.parse().ok()).is_some_and(|host| is_loopback(&host, local))
+    let authority = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
+    let host = request.headers.get(HOST).and_then(|host| host.to_str().ok());
+    authority.zip(host).is_some_and(|(origin, host)| origin.eq_ignore_ascii_case(host))
 }
 
 fn is_loopback(authority: &Authority, local: Option<SocketAddr>) -> bool {

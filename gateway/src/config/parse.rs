@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use bytesize::ByteSize;
 use certstore::SecretRef;
 
-use super::value::{parse_count, parse_size};
+use super::value::{parse_count, parse_size, parse_switch};
 use super::{KubeConfig, LogFormat, SourceConfig};
 use crate::listener::ListenerName;
 use crate::overload::MemoryLimit;
@@ -60,6 +60,13 @@ pub(super) fn parse_auto_count(text: &str) -> Result<Option<usize>, String> {
         return Ok(None);
     }
     parse_count(text).map(Some).map_err(|message| format!("{message}; or auto"))
+}
+
+pub(super) fn parse_auto_switch(text: &str) -> Result<Option<bool>, String> {
+    if text == "auto" {
+        return Ok(None);
+    }
+    parse_switch(text).map(Some).map_err(|message| format!("{message}; or auto"))
 }
 
 pub(super) fn parse_secret_ref(text: &str) -> Result<SecretRef, String> {

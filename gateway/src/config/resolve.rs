@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::layers::{ConfigFault, Layers, Origin, place};
 use super::parse::{
-    default_address, parse_auto_count, parse_cert_cache, parse_listen, parse_log_format,
+    default_address, parse_auto_count, parse_auto_switch, parse_cert_cache, parse_listen, parse_log_format,
     parse_log_level, parse_memory_limit, parse_object, parse_secret_ref, parse_source, parse_tls_version, parse_word,
 };
 use super::setting::{GATEWAY_SETTINGS, Setting};
@@ -13,6 +13,7 @@ use super::value::{parse_count, parse_percent, parse_range, parse_size, parse_sw
 use super::{Config, KubeConfig, SourceConfig, StatusConfig};
 use crate::listener::ListenerName;
 use crate::overload::Thresholds;
+use crate::upstream::Reach;
 
 /// The stages' settings, as they follow one another.
 const THRESHOLDS: [&str; 3] = ["overload-shrink", "overload-close", "overload-refuse"];
@@ -71,6 +72,7 @@ impl Reader<'_> {
             max_connections_per_client: read.value("max-connections-per-client", parse_auto_count),
             proxy_protocol: read.value("proxy-protocol", parse_switch),
             trusted_proxies: read.list("trusted-proxies", parse_range),
+            reach: read.reach(),
             endpoint_wait: read.value("endpoint-wait", parse_time),
             stream_idle_timeout: read.value("stream-idle-timeout", parse_time),
             kingress_class: read.value("kingress-class", parse_word),
@@ -142,6 +144,16 @@ impl Reader<'_> {
             // Its absence is a fault, so that no configuration comes of this.
             None => SourceConfig::Dir(".".into()),
         }
+    }
+
+    /// Who writes a directory of manifests runs this host; who writes objects of a cluster need not.
+    fn reach(&mut self) -> Reach {
+        let is_dir = |read: &Self| {
+            let source = read.layers.effective(setting("source"));
+            source.values.last().is_some_and(|source| matches!(parse_source(source), Ok(SourceConfig::Dir(_))))
+        };
+        let is_everywhere = self.value("loopback-endpoints", parse_auto_switch).unwrap_or_else(|| is_dir(self));
+        if is_everywhere { Reach::Everywhere } else { Reach::Elsewhere }
     }
 
     fn status(&mut self) -> Option<Box<StatusConfig>> {
@@ -352,6 +364,16 @@ mod tests {
         assert!(faults[0].message.ends_with("or auto, or off"), "{}", faults[0].message);
         let config = resolve(&[("source", "dir:/m"), ("cert-cache", "auto")]).expect("it is valid");
         assert_eq!(config.cert_cache, None);
+    }
+
+    #[test]
+    fn endpoints_may_be_on_this_host_with_a_directory_only_unless_it_is_said() {
+        let reach = |pairs: &[(&str, &str)]| resolve(pairs).expect("it is valid").reach;
+        assert_eq!(reach(&[("source", "dir:/m")]), Reach::Everywhere);
+        assert_eq!(reach(&[("source", "kube")]), Reach::Elsewhere);
+        assert_eq!(reach(&[("source", "dir:/m"), ("source", "kube")]), Reach::Elsewhere);
+        assert_eq!(reach(&[("source", "dir:/m"), ("loopback-endpoints", "off")]), Reach::Elsewhere);
+        assert_eq!(reach(&[("source", "kube"), ("loopback-endpoints", "on")]), Reach::Everywhere);
     }
 
     #[test]

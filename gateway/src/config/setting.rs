@@ -180,6 +180,13 @@ pub const GATEWAY_SETTINGS: &[Setting] = &[
         "5s",
         "How long a request waits for an endpoint that can be reached before it is answered with 503",
     ).live(),
+    one(
+        "loopback-endpoints",
+        "auto|on|off",
+        "auto",
+        "Whether services may lead to loopback, link-local and unspecified addresses, where only this host is meant to be \
+         asked; `auto` lets them with a directory of manifests only",
+    ),
     one("stream-idle-timeout", "TIME", "0s", "How long an upstream may stay silent within a request; 0s is no limit").live(),
     one(
         "kingress-class",

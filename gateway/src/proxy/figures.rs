@@ -101,6 +101,10 @@ pub fn describe_metrics() {
     describe_counter!("postern_upstream_connect_failures_total", "Connections to endpoints that did not come about");
     describe_counter!("postern_upstream_retries_total", "Requests that were sent again on another connection");
     describe_counter!("postern_upstream_dns_failures_total", "Names of clusters that could not be resolved");
+    describe_counter!(
+        "postern_upstream_refused_addresses_total",
+        "Addresses of endpoints that were left out, as they are this host's own or of its link"
+    );
     describe_gauge!("postern_upstream_waiting_requests", "Requests that wait for an endpoint");
     describe_gauge!("postern_routes_unpacked", "Route sets that requests came for in the last minute or two");
     describe_gauge!("postern_upstream_clusters_in_use", "Clusters that were used in the last minute or two");

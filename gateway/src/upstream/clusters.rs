@@ -3,14 +3,14 @@
 mod used;
 
 use std::net::{SocketAddr, SocketAddrV4};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use certstore::name_map::NameMap;
 use xds::resource::{self, Discovery, UpstreamProtocol};
 
-use super::Cluster;
 use super::dns::Dns;
+use super::{Cluster, Reach};
 use used::Used;
 
 /// Clusters by name. One for the process, shared by all snapshots of the tables.
@@ -26,6 +26,8 @@ pub struct Clusters {
     /// Held where one map is replaced by what the other says. A request takes it for a cluster nobody has used lately.
     replacing: Mutex<()>,
     in_use: metrics::Gauge,
+    /// Everywhere, unless that is said to be otherwise.
+    reach: OnceLock<Reach>,
 }
 
 impl Default for Clusters {
@@ -35,6 +37,7 @@ impl Default for Clusters {
             used: ArcSwap::default(),
             replacing: Mutex::default(),
             in_use: metrics::gauge!("postern_upstream_clusters_in_use"),
+            reach: OnceLock::new(),
         }
     }
 }
@@ -73,6 +76,16 @@ impl Clusters {
     /// True when there is no cluster.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Says which addresses endpoints may have, before there are any. Once.
+    pub fn set_reach(&self, reach: Reach) {
+        // There is nobody to say it twice.
+        let _ = self.reach.set(reach);
+    }
+
+    fn reach(&self) -> Reach {
+        self.reach.get().copied().unwrap_or_default()
     }
 
     /// Begins a change; nothing is seen of it until it is published. There is one who changes clusters: whoever else
@@ -126,7 +139,7 @@ impl Change<'_> {
                 Target::Name(Arc::clone(same))
             }
             (Discovery::Dns { host, port }, _) => {
-                let dns = Dns::new(Arc::clone(host), *port);
+                let dns = Dns::new(Arc::clone(host), *port, self.clusters.reach());
                 Target::Name(Arc::new(Cluster::new(cluster.protocol, Arc::default(), Some(dns))))
             }
             (Discovery::Endpoints, None | Some(Target::Name(_))) => Target::Many(Arc::default()),
@@ -136,14 +149,16 @@ impl Change<'_> {
         self.touched.push(Arc::clone(name));
     }
 
-    /// Replaces the addresses of a cluster, unless it resolves a name. False when there is no such cluster.
+    /// Replaces the addresses of a cluster, unless it resolves a name, by those of them that may be reached. False when
+    /// there is no such cluster.
     pub fn set_addresses(&mut self, name: &Arc<str>, addresses: &Arc<[SocketAddr]>) -> bool {
         let Some(entry) = self.known.get(name) else { return false };
         if !matches!(entry.value, Target::Name(_)) {
             // The text that is kept is the one that is there.
             let (name, protocol) = (Arc::clone(&entry.name), entry.tag);
             self.touched.push(Arc::clone(&name));
-            self.known.insert(name, Target::to(addresses), protocol);
+            let addresses = self.clusters.reach().within(addresses);
+            self.known.insert(name, Target::to(&addresses), protocol);
         }
         true
     }

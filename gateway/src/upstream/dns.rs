@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::Cluster;
 use super::endpoints::clock;
+use super::reach::count_refused;
+use super::{Cluster, Reach};
 
 /// How long an answer is used before it is asked for again. The system resolver doesn't tell the record's TTL.
 const FRESH: Duration = Duration::from_secs(10);
@@ -30,6 +31,8 @@ static TURNS: Semaphore = Semaphore::const_new(LOOKUPS);
 pub struct Dns {
     host: Arc<str>,
     port: u16,
+    /// What it may resolve to.
+    reach: Reach,
     /// Milliseconds of [`clock`] from which the answer is to be refreshed; 0 before the first.
     due: AtomicU64,
     /// Single flight: one lookup at a time.
@@ -37,8 +40,8 @@ pub struct Dns {
 }
 
 impl Dns {
-    pub(super) fn new(host: Arc<str>, port: u16) -> Self {
-        Self { host, port, due: AtomicU64::new(0), running: AtomicBool::new(false) }
+    pub(super) fn new(host: Arc<str>, port: u16, reach: Reach) -> Self {
+        Self { host, port, reach, due: AtomicU64::new(0), running: AtomicBool::new(false) }
     }
 
     /// The name that is resolved.
@@ -62,7 +65,7 @@ pub(super) fn refresh(cluster: &Arc<Cluster>) {
     let cluster = Arc::clone(cluster);
     tokio::spawn(async move {
         let Some(dns) = cluster.dns() else { return };
-        let next = match lookup(Arc::clone(&dns.host), dns.port).await {
+        let next = match lookup(Arc::clone(&dns.host), dns.port, dns.reach).await {
             Ok(addresses) => {
                 if *addresses != **cluster.endpoints().addresses() {
                     cluster.set_addresses(addresses.into());
@@ -82,7 +85,7 @@ pub(super) fn refresh(cluster: &Arc<Cluster>) {
 }
 
 /// Dropped, the resolver goes on and keeps its turn.
-async fn lookup(host: Arc<str>, port: u16) -> io::Result<Vec<SocketAddr>> {
+async fn lookup(host: Arc<str>, port: u16, reach: Reach) -> io::Result<Vec<SocketAddr>> {
     let asking = async {
         let turn = TURNS.acquire().await.map_err(io::Error::other)?;
         let resolving = tokio::task::spawn_blocking(move || {
@@ -96,6 +99,13 @@ async fn lookup(host: Arc<str>, port: u16) -> io::Result<Vec<SocketAddr>> {
     if addresses.is_empty() {
         return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
     }
+    let found = addresses.len();
+    addresses.retain(|address| reach.includes(address.ip()));
+    count_refused(found - addresses.len());
+    if addresses.is_empty() {
+        let message = "the name leads to this host or its link, where only loopback-endpoints lets services lead";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+    }
     addresses.sort_unstable();
     addresses.dedup();
     Ok(addresses)
@@ -107,7 +117,11 @@ mod tests {
     use xds::resource::UpstreamProtocol;
 
     fn cluster(host: &str) -> Arc<Cluster> {
-        Arc::new(Cluster::new(UpstreamProtocol::Http1, Arc::default(), Some(Dns::new(Arc::from(host), 8012))))
+        Arc::new(Cluster::new(
+            UpstreamProtocol::Http1,
+            Arc::default(),
+            Some(Dns::new(Arc::from(host), 8012, Reach::Everywhere)),
+        ))
     }
 
     #[tokio::test]
@@ -123,8 +137,18 @@ mod tests {
     async fn a_name_waits_for_its_turn_no_longer_than_for_an_answer() {
         let _hanging = TURNS.acquire_many(LOOKUPS.try_into().unwrap()).await.unwrap();
         let began = tokio::time::Instant::now();
-        assert!(lookup(Arc::from("127.0.0.1"), 80).await.is_err());
+        assert!(lookup(Arc::from("127.0.0.1"), 80, Reach::Everywhere).await.is_err());
         assert_eq!(began.elapsed(), TIMEOUT);
+    }
+
+    #[tokio::test]
+    async fn a_name_does_not_lead_to_this_host_unless_it_may() {
+        for name in ["127.0.0.1", "localhost", "0.0.0.0", "::1", "::ffff:127.0.0.1", "127.1", "169.254.169.254"] {
+            let refused = lookup(Arc::from(name), 9_901, Reach::Elsewhere).await.unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied, "{name}: {refused}");
+        }
+        let elsewhere = lookup(Arc::from("192.0.2.1"), 80, Reach::Elsewhere).await.unwrap();
+        assert_eq!(elsewhere, [SocketAddr::from(([192, 0, 2, 1], 80))]);
     }
 
     #[tokio::test]

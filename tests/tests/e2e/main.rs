@@ -19,6 +19,7 @@ mod settings;
 mod slow;
 mod sni;
 mod splits;
+mod tenants;
 mod tools;
 mod upstream;
 mod visibility;

@@ -26,7 +26,8 @@ pub(crate) fn postern() -> Program {
 
 /// Options of a gateway on this cluster, as this user.
 pub(crate) fn on(cluster: &Cluster, user: &str) -> Result<Options> {
-    Ok(Options::default().argument("--source=kube").argument("--kubeconfig").argument(cluster.kubeconfig_of(user)?))
+    let options = Options::default().on_loopback().argument("--source=kube").argument("--kubeconfig");
+    Ok(options.argument(cluster.kubeconfig_of(user)?))
 }
 
 impl World {
@@ -162,4 +163,14 @@ async fn the_work_queue_and_the_watches_are_measured() -> Result<()> {
     }
     assert!(metrics.sum_where("postern_source_events_total", "Secret") >= 1.0);
     Ok(())
+}
+
+#[tokio::test]
+async fn endpoints_of_a_cluster_are_not_on_this_host_unless_it_is_said() -> Result<()> {
+    let more = |options: Options| options.argument("--loopback-endpoints=auto").argument("--endpoint-wait=100ms");
+    let world = World::start_with("system:admin", more).await?;
+    assert_eq!(world.call().send(&world.gateway, &world.tls).await?.status, 503);
+    assert_eq!(world.backend.requests(), 0);
+    let refused = world.gateway.metrics().await?.sum("postern_upstream_refused_addresses_total");
+    ensure(refused >= 1.0, || format!("{refused} addresses were refused"))
 }

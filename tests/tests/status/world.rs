@@ -43,7 +43,7 @@ impl World {
 
     /// Starts a gateway with a Lease that passes quickly.
     pub(crate) async fn gateway(&self, pod: &str, arguments: &[&str]) -> Result<Gateway> {
-        let mut options = Options::default().argument("--source=kube").argument("--kubeconfig");
+        let mut options = Options::default().on_loopback().argument("--source=kube").argument("--kubeconfig");
         options = options.argument(self.cluster.kubeconfig()?).argument(format!("--pod-name={pod}"));
         options = options.argument(format!("--own-namespace={NAMESPACE}"));
         for argument in ["--lease-duration=3s", "--lease-renew-deadline=2s", "--lease-retry-period=200ms"] {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use postern_tests::Result;
 use postern_tests::client::TlsClient;
 use postern_tests::cluster::ClusterProcess;
-use postern_tests::gateway::Program;
+use postern_tests::gateway::{ON_LOOPBACK, Program};
 use serde_json::Value;
 
 use crate::CLUSTER;
@@ -26,11 +26,12 @@ impl Cluster {
     }
 
     /// The arguments with which a gateway follows this cluster.
-    pub(crate) fn arguments(&self) -> [String; 4] {
+    pub(crate) fn arguments(&self) -> [String; 5] {
         let kubeconfig = self.process.kubeconfig().to_string_lossy().into_owned();
         // The objects of this cluster have no status yet, as they would have at any start but the first: writing all of
         // it is not part of starting.
-        ["--source=kube".to_owned(), "--status=off".to_owned(), "--kubeconfig".to_owned(), kubeconfig]
+        let [source, status] = ["--source=kube", "--status=off"].map(str::to_owned);
+        [source, status, ON_LOOPBACK.to_owned(), "--kubeconfig".to_owned(), kubeconfig]
     }
 
     /// A command of the simulated cluster, and its answer.

@@ -69,7 +69,7 @@ pub(crate) async fn gateway(
     if let Some(cgroup) = cgroup {
         options = options.cgroup(cgroup.directory());
     }
-    let options = options.patience(START).quiet();
+    let options = options.patience(START).quiet().on_loopback();
     let fixed = ["--source=kube", "--status=off", "--access-log=off", "--log-level=warn,postern=info", "--kubeconfig"];
     let options = fixed.into_iter().fold(options, Options::argument).argument(cluster.kubeconfig());
     let options = arguments.more.iter().fold(options, Options::argument);
