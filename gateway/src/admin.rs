@@ -4,6 +4,7 @@
 mod api;
 mod cache;
 mod certificates;
+mod connections;
 mod page;
 mod reply;
 mod server;
@@ -22,6 +23,11 @@ use crate::overload::Overload;
 use crate::tables::Tables;
 
 pub(crate) use server::{AdminServer, spawn};
+
+/// Describes the metrics of this module to the recorder.
+pub(crate) fn describe_metrics() {
+    connections::describe_metrics();
+}
 
 /// What the answers are made of.
 #[derive(Debug)]

@@ -73,6 +73,7 @@ pub(crate) fn init_metrics() -> Result<PrometheusHandle, BuildError> {
 fn describe() {
     certstore::describe_metrics();
     xds::describe_metrics();
+    crate::admin::describe_metrics();
     crate::apply::describe_metrics();
     crate::connection::describe_metrics();
     crate::listener::describe_metrics();

@@ -13,14 +13,13 @@ use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::{Semaphore, watch};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
 
+use super::connections::{Connections, Seat};
 use super::{Admin, api};
 use crate::allocator;
-use crate::listener::ListenerName;
-
-/// Connections at the same time on each of the two listeners; more wait in the backlog.
-const MAX_CONNECTIONS: usize = 64;
+use crate::listener::{ListenerName, source_of};
 
 /// How long a request's header may take.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -90,30 +89,38 @@ async fn serve(admin: Arc<Admin>, name: ListenerName, listener: TcpListener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(listener = %name, %error, "cannot serve this listener"),
     };
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let connections = Connections::new(name);
     loop {
-        let slot = Arc::clone(&slots).acquire_owned().await.expect("the semaphore is never closed");
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(listener = %name, %error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_BACKOFF).await;
                 continue;
             }
         };
-        let admin = Arc::clone(&admin);
-        tokio::spawn(async move {
-            let local = stream.local_addr().ok();
-            let service = service_fn(move |request| answer(Arc::clone(&admin), name, local, request));
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIMEOUT)
-                .max_buf_size(16 * 1024)
-                .serve_connection(TokioIo::new(stream), service);
-            // A client that goes away or lasts too long is no news.
-            let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection).await;
-            drop(slot);
-        });
+        let seat = connections.enter(source_of(peer.ip()));
+        tokio::spawn(converse(Arc::clone(&admin), name, stream, seat));
+    }
+}
+
+/// Answers what comes on a connection, until it ends, lasts too long, or has to make room.
+async fn converse(admin: Arc<Admin>, name: ListenerName, stream: TcpStream, seat: Seat) {
+    let local = stream.local_addr().ok();
+    let seat = &seat;
+    let service = service_fn(move |request| {
+        seat.touch();
+        answer(Arc::clone(&admin), name, local, request)
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(16 * 1024)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        // A client that goes away or lasts too long is no news.
+        _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection) => {}
+        () = seat.displaced() => {}
     }
 }
 

@@ -1,12 +1,20 @@
 //! Health, metrics and what each port of them answers.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use postern_tests::backend::Backend;
 use postern_tests::client::{Call, get_plain};
 use postern_tests::gateway::Options;
 use postern_tests::patience::eventually;
 use postern_tests::{Result, ensure};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpSocket;
 
 use crate::world::{Scene, World};
+
+/// The kubelet's patience, or a little more.
+const PROBE: Duration = Duration::from_secs(2);
 
 async fn world() -> Result<(World, Backend)> {
     let scene = Scene::new()?;
@@ -125,4 +133,28 @@ async fn the_access_log_says_who_asked_for_what() -> Result<()> {
     let (world, _backend) = world().await?;
     assert_eq!(world.status("https://shop.test/cart").await?, 200);
     world.until_logged(&["shop.test", "/cart", "200"]).await
+}
+
+#[tokio::test]
+async fn pods_that_hold_connections_do_not_keep_the_kubelet_from_asking() -> Result<()> {
+    let (world, _backend) = world().await?;
+    let metrics = world.gateway.address("metrics")?;
+    let mut held = Vec::new();
+    for source in [[127, 0, 0, 2]; 80].into_iter().chain((3..40).map(|number| [127, 0, 0, number])) {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::from((source, 0)))?;
+        let mut stream = socket.connect(metrics).await?;
+        stream.write_all(b"GET /livez HTTP/1.1\r\nHost: metrics\r\n\r\n").await?;
+        held.push(stream);
+    }
+    // An answer each, so that they are connected before the kubelet comes, unless they had to make room.
+    for stream in &held {
+        tokio::time::timeout(PROBE, stream.readable()).await.map_err(|_| "no answer")??;
+    }
+    for path in ["/livez", "/readyz"] {
+        let asked = tokio::time::timeout(PROBE, get_plain(metrics, path)).await;
+        assert_eq!(asked.map_err(|_| "the kubelet gets no answer")??.status, 200);
+    }
+    drop(held);
+    Ok(())
 }
