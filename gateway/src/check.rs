@@ -14,7 +14,7 @@ use xds::{Faults, ObjectEvent, Update};
 
 use crate::app;
 use crate::cli::settings::{config_flag, flag, layers, refuse};
-use crate::cli::{EXIT_FAILED, EXIT_USAGE, output_argument};
+use crate::cli::{EXIT_FAILED, EXIT_USAGE, output, output_argument};
 use crate::config::{Config, GATEWAY_SETTINGS, Layers, MapSchema, Setting};
 use report::{Report, Settings};
 
@@ -67,12 +67,10 @@ pub(crate) fn run(matches: &ArgMatches) -> ExitCode {
             return ExitCode::from(if error.is_about_path() { EXIT_USAGE } else { EXIT_FAILED });
         }
     };
-    if matches.get_one::<String>("output").is_some_and(|format| format == "json") {
-        println!("{:#}", report.to_json());
-    } else {
-        print!("{report}");
-    }
-    if report.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) }
+    let is_json = matches.get_one::<String>("output").is_some_and(|format| format == "json");
+    let text = if is_json { format!("{:#}\n", report.to_json()) } else { report.to_string() };
+    let code = if report.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) };
+    output::print(&text, code)
 }
 
 async fn check(path: &Path, config: &Config, layers: Layers) -> Result<Report, dir::OpenError> {

@@ -2,6 +2,7 @@
 
 mod certs;
 mod gateway;
+pub(crate) mod output;
 pub(crate) mod settings;
 
 use std::ffi::OsString;

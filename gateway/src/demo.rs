@@ -17,6 +17,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::{Arg, ArgMatches, Command, value_parser};
 
+use crate::cli::output::say;
 use crate::cli::{EXIT_FAILED, EXIT_USAGE};
 use crate::demo::ca::DemoCa;
 use crate::demo::gateway::{GatewayProcess, StartError};
@@ -140,7 +141,7 @@ async fn demonstrate(options: &Options) -> Result<u64, DemoError> {
     let folder = folder::make().map_err(io("make a temporary directory"))?;
     let backends = backends::start().await.map_err(io("start the backends"))?;
     let ca = DemoCa::new()?;
-    println!("writing manifests and certificates for {} services ...", options.services);
+    say(&format!("writing manifests and certificates for {} services ...", options.services));
     let manifests = Arc::new(Manifests::write(folder.path(), options.services, ca, &backends)?);
     let mut gateway = GatewayProcess::start(&manifests.root, options.cert_cache).await?;
     let over = over(options.duration);
@@ -161,10 +162,10 @@ async fn demonstrate(options: &Options) -> Result<u64, DemoError> {
     };
     clients.abort();
     renewals.abort();
-    println!("\nstopping ...");
+    say("\nstopping ...");
     gateway.stop().await;
     outcome?;
-    println!("{}", tally.summary());
+    say(&tally.summary());
     Ok(tally.failed())
 }
 
@@ -191,7 +192,7 @@ fn introduce(options: &Options, manifests: &Manifests, gateway: &GatewayProcess)
     let (metrics, admin) = (port("metrics"), port("admin"));
     let ca = manifests.ca_file.display();
     let host = manifests.host(0);
-    println!(
+    say(&format!(
         "\nPostern serves {services} services, one certificate each, from {root}\n\
          in a certificate cache of {cache} (gateway: process {pid}).\n\nTry, in another terminal:\n\n  \
          curl --cacert {ca} --resolve {host}:{https}:127.0.0.1 https://{host}:{https}/hello\n  \
@@ -202,5 +203,5 @@ fn introduce(options: &Options, manifests: &Manifests, gateway: &GatewayProcess)
         root = manifests.root.display(),
         cache = options.cert_cache,
         pid = gateway.pid(),
-    );
+    ));
 }

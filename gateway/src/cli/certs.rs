@@ -5,10 +5,11 @@ mod print;
 
 use std::process::ExitCode;
 
+use certstore::SniPattern;
 use clap::{Arg, ArgMatches, Command};
 use serde_json::Value;
 
-use super::{EXIT_FAILED, EXIT_USAGE, output_argument};
+use super::{EXIT_FAILED, EXIT_USAGE, output, output_argument};
 use crate::config::parse_size;
 use ask::{Admin, AskError};
 
@@ -39,7 +40,7 @@ pub(super) fn command() -> Command {
         .subcommand(
             Command::new("show")
                 .about("What a handshake for a server name is answered with, and why")
-                .arg(Arg::new("host").value_name("HOST").required(true).help("The server name, as a client sends it")),
+                .arg(Arg::new("host").value_name("HOST").required(true).value_parser(host).help("The server name, as a client sends it")),
         )
         .subcommand(Command::new("stats").about("What the cache holds, and what it did since the gateway began"))
         .subcommand(
@@ -70,6 +71,19 @@ fn size(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// A server name, or the pattern of a wildcard.
+fn host(text: &str) -> Result<String, String> {
+    let what = match text.split_once(':') {
+        Some((_, rest)) if rest.starts_with("//") => "a URL",
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => "a name with a port",
+        _ => {
+            let pattern = SniPattern::try_from(text).map_err(|error| error.to_string())?;
+            return Ok(pattern.to_string());
+        }
+    };
+    Err(format!("is {what}; a client sends the name alone, for example shop.example.com"))
+}
+
 /// Asks and prints.
 pub(super) fn run(matches: &ArgMatches) -> ExitCode {
     let (name, matches) = matches.subcommand().expect("clap requires a subcommand");
@@ -87,13 +101,9 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
         _ => unreachable!("clap knows no other"),
     };
     match answer {
-        Ok(answer) => {
-            print(matches, name, &answer);
-            ExitCode::SUCCESS
-        }
+        Ok(answer) => output::print(&in_words(matches, name, &answer), ExitCode::SUCCESS),
         Err(AskError::NotFound(answer)) => {
-            print(matches, name, &answer);
-            ExitCode::from(EXIT_FAILED)
+            output::print(&in_words(matches, name, &answer), ExitCode::from(EXIT_FAILED))
         }
         Err(error) => fail(&error, EXIT_FAILED),
     }
@@ -117,24 +127,47 @@ fn all_certificates(admin: &Admin) -> Result<Value, AskError> {
     }
 }
 
-fn print(matches: &ArgMatches, name: &str, answer: &Value) {
+/// An answer as it is printed.
+fn in_words(matches: &ArgMatches, name: &str, answer: &Value) -> String {
     if matches.get_one::<String>("output").is_some_and(|format| format == "json") {
-        println!("{answer:#}");
-        return;
+        return format!("{answer:#}\n");
     }
-    print!(
-        "{}",
-        match name {
-            "list" => print::list(answer),
-            "show" => print::show(answer),
-            "advise" => print::advice(answer),
-            "budget" => print::budget(answer),
-            _ => print::stats(answer),
-        }
-    );
+    match name {
+        "list" => print::list(answer),
+        "show" => print::show(answer),
+        "advise" => print::advice(answer),
+        "budget" => print::budget(answer),
+        _ => print::stats(answer),
+    }
 }
 
 fn fail(error: &AskError, code: u8) -> ExitCode {
     eprintln!("error: {}", xds::causes(error));
     ExitCode::from(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_a_server_name_and_nothing_around_it() {
+        for (text, host_is) in [("shop.test", "shop.test"), ("SHOP.test.", "shop.test"), ("*.shop.test", "*.shop.test")]
+        {
+            assert_eq!(host(text), Ok(host_is.to_owned()), "{text}");
+        }
+        for (text, says) in [
+            ("a b", "a b"),
+            ("a/b?x", "a/b?x"),
+            ("", "0 characters"),
+            ("192.0.2.1", "IP address"),
+            ("::1", "::1"),
+            ("shop.test:443", "a port"),
+            ("https://shop.test/", "a URL"),
+            ("shop.test/..%2fcache", "shop"),
+        ] {
+            let message = host(text).unwrap_err();
+            assert!(message.contains(says), "{text}: {message}");
+        }
+    }
 }

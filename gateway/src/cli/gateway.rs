@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use xds::source::dir;
 
 use super::settings::{config_flag, flag, layers, refuse};
-use super::{EXIT_FAILED, EXIT_USAGE};
+use super::{EXIT_FAILED, EXIT_USAGE, output};
 use crate::app;
 use crate::config::{Config, GATEWAY_SETTINGS, SourceConfig};
 use crate::telemetry;
@@ -47,10 +47,9 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
         Err(faults) => return refuse("gateway", &faults),
     };
     if matches.get_flag("print-config") {
-        for setting in GATEWAY_SETTINGS.iter().map(|setting| layers.effective(setting)) {
-            println!("{}: {} # {}", setting.name, setting.values.join(", "), setting.origin);
-        }
-        return ExitCode::SUCCESS;
+        let settings = GATEWAY_SETTINGS.iter().map(|setting| layers.effective(setting));
+        let lines = settings.map(|it| format!("{}: {} # {}\n", it.name, it.values.join(", "), it.origin));
+        return output::print(&lines.collect::<String>(), ExitCode::SUCCESS);
     }
     // Before a port is open: what asks whether this gateway is there should not find one that is about to end.
     if let SourceConfig::Dir(path) = &config.source

@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::traffic::Tally;
+use crate::cli::output::say;
 
 /// More than this is not a page of our metrics.
 const MAX_METRICS: u64 = 4 * 1024 * 1024;
@@ -45,10 +46,10 @@ pub(super) async fn show(watched: &Watched, tally: &Tally) {
         if terminal {
             // Back to the start of the line, which is cleared; what is too long for the terminal is cut, not wrapped
             // (DECAWM off and on again).
-            print!("\r\x1b[K\x1b[?7l{line}\x1b[?7h");
-            let _ = std::io::stdout().flush();
+            let mut out = std::io::stdout();
+            let _ = write!(out, "\r\x1b[K\x1b[?7l{line}\x1b[?7h").and_then(|()| out.flush());
         } else {
-            println!("{line}");
+            say(&line);
         }
     }
 }

@@ -1,10 +1,13 @@
 //! What is cached.
 
+use std::process::Stdio;
+
 use postern_tests::client::get_plain;
 use postern_tests::manifests::{base64, secret_of};
-use postern_tests::patience::eventually;
+use postern_tests::patience::{PATIENCE, eventually};
 use postern_tests::{Result, ensure};
 use serde_json::Value;
+use tokio::process::Command;
 
 use crate::world::{NAMESPACE, World, certs, host};
 
@@ -127,6 +130,28 @@ async fn where_nothing_listens_it_says_what_to_do() -> Result<()> {
     for arguments in [&["list", "--admin", "nowhere"][..], &["frobnicate"], &["show"], &["budget", "much"], &[]] {
         let printed = certs(arguments).await?;
         assert_eq!(printed.code, Some(64), "{arguments:?}: {printed:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_reader_that_has_seen_enough_is_no_failure() -> Result<()> {
+    let world = World::open(1).await?;
+    world.handshake("s0.test").await?;
+    let admin = world.gateway.address("admin")?.to_string();
+    let manifests = world.manifests.path().to_string_lossy().into_owned();
+    let of_certs = |command: &'static str| vec!["certs", "--admin", &admin, command];
+    let commands = [of_certs("list"), of_certs("stats"), vec!["check", &manifests]];
+    for arguments in commands {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_postern-under-test"));
+        command.args(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn()?;
+        // Closed before anything is written, as `head` does after its ten lines.
+        drop(child.stdout.take());
+        let output =
+            tokio::time::timeout(PATIENCE, child.wait_with_output()).await.map_err(|_| "it does not end")??;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.is_empty(), "{arguments:?}: {}: {said}", output.status);
     }
     Ok(())
 }

@@ -75,3 +75,15 @@ async fn a_name_that_nobody_configured_is_not_found() -> Result<()> {
     assert!(printed.out.contains("no certificate is configured for this name"), "{printed:?}");
     Ok(())
 }
+
+#[tokio::test]
+async fn what_is_no_server_name_is_refused_before_the_gateway_is_asked() -> Result<()> {
+    for (host, says) in
+        [("a b", "label"), ("a/b?x", "label"), ("shop.test:443", "a port"), ("https://shop.test/", "a URL")]
+    {
+        let printed = crate::world::certs(&["--admin", "127.0.0.1:1", "show", host]).await?;
+        assert_eq!(printed.code, Some(64), "{host}: {printed:?}");
+        assert!(printed.err.contains(says) && printed.err.contains(host), "{host}: {printed:?}");
+    }
+    Ok(())
+}
