@@ -13,6 +13,7 @@ use crate::inspect::Checked;
 use crate::intermediates;
 use crate::metrics::Held;
 use crate::secret::SecretRef;
+use crate::signing_key::PrivateKey;
 use crate::weight;
 
 /// How far uses are counted: as far as moka counts them.
@@ -24,6 +25,8 @@ const MAX_USES: u8 = 15;
 pub struct Certificate {
     secret: SecretRef,
     certified: Arc<CertifiedKey>,
+    /// The one in `certified`, which cannot be copied through what rustls makes of it.
+    key: PrivateKey,
     version: Option<Arc<str>>,
     /// The server name it was first asked for, which reloads check too.
     asked_for: Box<str>,
@@ -57,7 +60,7 @@ impl Certificate {
         asked_for: &str,
         held: impl FnOnce(u64) -> Held,
     ) -> Self {
-        let Checked { certified, details, kind } = checked;
+        let Checked { certified, key, details, kind } = checked;
         let certified = CertifiedKey { cert: intermediates::share(certified.cert, &secret), ..certified };
         let bytes = weight::fixed(kind)
             + weight::allocated(size_of::<Self>() + 2 * size_of::<usize>())
@@ -69,6 +72,7 @@ impl Certificate {
         Self {
             secret,
             certified: Arc::new(certified),
+            key,
             version,
             asked_for: asked_for.into(),
             not_after: details.not_after,
@@ -85,6 +89,28 @@ impl Certificate {
     /// The same, from a copy that was taken since the source failed.
     pub(crate) fn copied(self, copy: Copied, why: CertError) -> Self {
         Self { copy: Some(copy), last_error: Mutex::new(Some(why)), ..self }
+    }
+
+    /// The same in memory that is allocated now, key included; `None` if the key cannot be copied. What is known of its
+    /// use is not copied; [`stand_in_for`](Self::stand_in_for) does that.
+    pub(crate) fn copy_out(&self, held: impl FnOnce(u64) -> Held) -> Option<Self> {
+        let key = self.key.copy()?;
+        let chain = intermediates::copy(&self.certified.cert);
+        Some(Self {
+            secret: self.secret.clone(),
+            certified: Arc::new(CertifiedKey::new(chain, Arc::new(key.clone()))),
+            key,
+            version: self.version.as_deref().map(Arc::from),
+            asked_for: self.asked_for.clone(),
+            not_after: self.not_after,
+            loaded_at: self.loaded_at,
+            last_used: AtomicU64::new(0),
+            uses: AtomicU8::new(0),
+            copy: self.copy,
+            uncovered_reported: AtomicBool::new(false),
+            last_error: Mutex::new(None),
+            held: held(self.bytes()),
+        })
     }
 
     /// Whether it is from an encrypted copy, since the source was away.
@@ -163,6 +189,13 @@ impl Certificate {
         if uses < MAX_USES {
             self.uses.store(uses + 1, Relaxed);
         }
+    }
+
+    /// Takes the place of one that it is a copy of, with all that is known of it.
+    pub(crate) fn stand_in_for(&self, other: &Self) {
+        self.succeed(other);
+        self.uncovered_reported.store(other.uncovered_reported.load(Relaxed), Relaxed);
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = other.last_error();
     }
 
     /// Takes the place of another one, with what is known of its use.

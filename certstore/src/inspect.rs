@@ -2,8 +2,7 @@
 
 use std::time::SystemTime;
 
-use rustls::crypto::aws_lc_rs::sign;
-use rustls::sign::{CertifiedKey, SigningKey};
+use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -12,6 +11,7 @@ use crate::details::{self, Details, KeyKind};
 use crate::error::{Field, SecretError};
 use crate::pem;
 use crate::secret::{SecretData, SecretRef};
+use crate::signing_key::PrivateKey;
 use crate::warning::Warning;
 use crate::{MAX_CHAIN, MAX_SECRET_BYTES};
 
@@ -39,6 +39,8 @@ pub fn inspect<N: AsRef<str>>(secret: &SecretRef, data: &SecretData, names: &[N]
 /// A chain and its key that have passed.
 pub(crate) struct Checked {
     pub(crate) certified: CertifiedKey,
+    /// The one that `certified` signs with.
+    pub(crate) key: PrivateKey,
     pub(crate) details: Details,
     pub(crate) kind: KeyKind,
 }
@@ -73,14 +75,14 @@ pub(crate) fn check(secret: &SecretRef, data: &SecretData) -> Result<Checked, Se
     let chain = read_chain(secret, &data.certificate_chain)?;
     let details = read_certificates(secret, &chain)?;
     let key = read_key(secret, data.private_key.expose(), details.key)?;
-    let certified = CertifiedKey::new(chain, key);
+    let certified = CertifiedKey::new(chain, Arc::new(key.clone()));
     match certified.keys_match() {
         Ok(()) => {}
         Err(rustls::Error::InconsistentKeys(_)) => return Err(SecretError::KeyMismatch { secret: secret.clone() }),
         Err(error) => return Err(unreadable(secret, 1, error.to_string())),
     }
     let kind = served_kind(secret, &details)?;
-    Ok(Checked { certified, details, kind })
+    Ok(Checked { certified, key, details, kind })
 }
 
 fn read_chain(secret: &SecretRef, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, SecretError> {
@@ -105,20 +107,16 @@ fn read_certificates(secret: &SecretRef, chain: &[CertificateDer<'_>]) -> Result
 }
 
 /// `expected` is the kind that the leaf says.
-fn read_key(secret: &SecretRef, text: &[u8], expected: Option<KeyKind>) -> Result<Arc<dyn SigningKey>, SecretError> {
+fn read_key(secret: &SecretRef, text: &[u8], expected: Option<KeyKind>) -> Result<PrivateKey, SecretError> {
     let key: Option<PrivateKeyDer<'static>> = pem::private_key(text).map_err(|fault| SecretError::Pem {
         secret: secret.clone(),
         field: Field::PrivateKey,
         fault,
     })?;
     let key = Zeroizing::new(key.ok_or_else(|| SecretError::NoPrivateKey { secret: secret.clone() })?);
-    // The library tries RSA first, and to do that reads and checks all of a key on a curve.
-    let on_curve = matches!(expected, Some(KeyKind::EcdsaP256 | KeyKind::EcdsaP384));
-    let on_curve = on_curve.then(|| sign::any_ecdsa_type(&key).ok()).flatten();
-    // Its error says no more than that it failed.
-    on_curve
-        .map_or_else(|| sign::any_supported_type(&key), Ok)
-        .map_err(|_| SecretError::UnsupportedKey { secret: secret.clone(), found: "the key in tls.key".to_owned() })
+    // The library's error says no more than that it failed.
+    PrivateKey::parse(&key, expected)
+        .ok_or_else(|| SecretError::UnsupportedKey { secret: secret.clone(), found: "the key in tls.key".to_owned() })
 }
 
 /// The key matches the leaf, so what the leaf says about its kind holds.

@@ -38,6 +38,13 @@ pub(crate) fn share(chain: Vec<CertificateDer<'static>>, secret: &SecretRef) -> 
         .collect()
 }
 
+/// The same chain in memory of its own, but for what is pooled.
+pub(crate) fn copy(chain: &[CertificateDer<'static>]) -> Vec<CertificateDer<'static>> {
+    let pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+    // A clone of what is borrowed is borrowed as well.
+    chain.iter().map(|der| if pool.is_pooled(der) { der.clone() } else { owned(der) }).collect()
+}
+
 /// Bytes of `der` that its chain alone pays for.
 pub(crate) fn own_bytes(der: &CertificateDer<'static>) -> usize {
     let pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);

@@ -45,7 +45,8 @@
 //! * A load that is late is found by the next handshake. What says nothing about a secret is not held against it.
 //! * A client that asks for many names in turn does not keep another one waiting, nor evicts what others use.
 //! * All names keep working under a budget for a few. Accounted bytes are resident bytes within a fifth.
-//! * A smaller budget keeps what was used last; a larger one keeps everything.
+//! * A smaller budget keeps what was used often, then what was used last; a larger one keeps everything. Memory follows the
+//!   budget downwards, when what is left has been moved together. What is removed or renewed meanwhile does not come back.
 //! * A rejected certificate leaves the old one serving, and says why. A change that could not be read is read later
 //!   without being reported again.
 //! * From `secret_removed` on the certificate is not handed out. A load begun before a change or removal never outlives
@@ -84,6 +85,7 @@ pub mod name_map;
 mod pem;
 pub mod sealed;
 pub mod secret;
+mod signing_key;
 pub mod sni;
 pub mod source;
 pub mod store;

@@ -5,6 +5,7 @@ mod builder;
 mod cache;
 mod desk;
 mod flights;
+mod gather;
 mod landing;
 mod load;
 mod maintenance;
@@ -148,13 +149,22 @@ impl CertStore {
         self.shared.reload_dirty(&mut desk);
     }
 
-    /// Changes the budget. The entries used last stay, as many as fit.
+    /// Changes the budget. The entries used most stay, as many as fit.
     ///
-    /// Takes a time in proportion to the number of entries (a few µs each), in which hits go on and misses wait.
+    /// Takes a time in proportion to the number of entries (a few µs each), in which hits, loads and removals go on. After
+    /// a change to much less, [`gather`](Self::gather) lets the process become smaller too.
     pub fn set_budget(&self, bytes: u64) {
-        let _desk = self.shared.desk();
-        self.shared.cache.set_budget(bytes, self.shared.millis());
+        self.resize(bytes);
         self.shared.advisor.set_budget(bytes);
+    }
+
+    /// Changes the budget for as long as memory is short. [`advice`](Self::advice) goes on about the budget before.
+    pub fn shrink_to(&self, bytes: u64) {
+        self.resize(bytes);
+    }
+
+    fn resize(&self, bytes: u64) {
+        self.shared.cache.set_budget(bytes, self.shared.millis(), || self.shared.desk());
     }
 
     /// What other budgets would bring, from the use of the last hours.

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 use std::process::Command;
+use std::sync::Arc;
 
 use certstore::testing::{ScriptedSource, TestCa, TestSecret};
 use certstore::{CertStore, KeyKind, SecretRef, SniPattern, TlsBinding, TlsIndex};
@@ -21,6 +22,8 @@ const FIGURES: &str = "figures:";
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Subject {
     Certificates(KeyKind),
+    /// What is left when the budget becomes a sixth, after it was moved together.
+    Shrunk(KeyKind),
     Names,
 }
 
@@ -41,7 +44,8 @@ pub(crate) fn in_own_process(subject: usize, count: usize, arguments: &[&str]) -
         .args(arguments)
         .env(SUBJECT, format!("{subject} {count}"))
         // Freed memory goes back at once, so that what is resident is what is in use.
-        .env("MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
+        // And what a thread frees is not what it uses next: what is moved together would go where it comes from.
+        .env("MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0,tcache:false")
         .output()
         .expect("a program can run itself");
     let output = String::from_utf8_lossy(&child.stdout).into_owned();
@@ -58,15 +62,16 @@ pub(crate) fn serve(subjects: &[Subject]) -> bool {
     let mut next = || words.next().expect("an order is two numbers");
     let (subject, count) = (subjects[next()], next());
     let Measured { count, accounted, resident } = match subject {
-        Subject::Certificates(kind) => certificates(kind, count),
+        Subject::Certificates(kind) => certificates(kind, count, false),
+        Subject::Shrunk(kind) => certificates(kind, count, true),
         Subject::Names => names(count),
     };
     println!("{FIGURES} {count} {accounted} {resident} ");
     true
 }
 
-/// Fills a store with certificates, each of which has signed once.
-fn certificates(kind: KeyKind, count: usize) -> Measured {
+/// Fills a store with certificates, each of which has signed once; perhaps every sixth of them stays.
+fn certificates(kind: KeyKind, count: usize, is_shrunk: bool) -> Measured {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime can be built");
     let ca = TestCa::with_intermediate();
     let secrets: Vec<TestSecret> = (0..DISTINCT)
@@ -78,10 +83,32 @@ fn certificates(kind: KeyKind, count: usize) -> Measured {
         load(&store, &source, &secrets, 0..WARM_UP).await;
         let (before, resident) = (store.stats(), resident_bytes());
         load(&store, &source, &secrets, WARM_UP..WARM_UP + count).await;
+        if is_shrunk {
+            shrink(&store, count);
+        }
         let resident = resident_bytes().saturating_sub(resident);
         let after = store.stats();
-        Measured { count: after.entries - before.entries, accounted: after.bytes - before.bytes, resident }
+        let accounted = after.bytes.saturating_sub(before.bytes);
+        Measured { count: after.entries.saturating_sub(before.entries), accounted, resident }
     })
+}
+
+/// Leaves room for a sixth of the certificates: every sixth, which was used more than once.
+fn shrink(store: &Arc<CertStore>, count: usize) {
+    let stats = store.stats();
+    for number in (0..WARM_UP + count).step_by(6) {
+        store.cached(&secret(number)).expect("it is cached");
+    }
+    // An eighth is headroom.
+    store.set_budget(stats.bytes / 6 * 8 / 7 + 1000);
+    let store = Arc::clone(store);
+    let gather = std::thread::spawn(move || store.gather(|| true));
+    let moved = gather.join().expect("it moves what there is");
+    assert!(moved > (WARM_UP + count) / 7, "{moved} were moved");
+}
+
+fn secret(number: usize) -> SecretRef {
+    SecretRef::new("namespace", format!("route-{number:08}"))
 }
 
 async fn load(store: &CertStore, source: &ScriptedSource, secrets: &[TestSecret], numbers: Range<usize>) {
@@ -92,7 +119,7 @@ async fn load(store: &CertStore, source: &ScriptedSource, secrets: &[TestSecret]
         SignatureScheme::ED25519,
     ];
     for number in numbers {
-        let secret = SecretRef::new("namespace", format!("route-{number:08}"));
+        let secret = secret(number);
         source.put(&secret, secrets[number % secrets.len()].clone().at("123456789"));
         let certificate =
             store.certificate(&secret, "service-0.namespace.example.test").await.expect("it can be served");

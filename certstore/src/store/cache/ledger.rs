@@ -20,8 +20,8 @@ pub(in crate::store) struct Totals {
 
 pub(super) struct Ledger {
     book: Mutex<Book>,
-    /// Another cache has taken over: the gauges are its own.
-    retired: AtomicBool,
+    /// The gauges show this cache, not one before it or after it.
+    is_shown: AtomicBool,
     metrics: Arc<Metrics>,
 }
 
@@ -35,7 +35,7 @@ struct Book {
 
 impl Ledger {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        Self { book: Mutex::default(), retired: AtomicBool::new(false), metrics }
+        Self { book: Mutex::default(), is_shown: AtomicBool::new(false), metrics }
     }
 
     pub(super) fn add(&self, certificate: &Certificate) {
@@ -86,16 +86,19 @@ impl Ledger {
         }
     }
 
+    /// From now on the gauges show this cache.
     pub(super) fn publish(&self) {
+        self.is_shown.store(true, Relaxed);
         self.show(&self.book());
     }
 
+    /// Another cache takes over: the gauges are its own.
     pub(super) fn retire(&self) {
-        self.retired.store(true, Relaxed);
+        self.is_shown.store(false, Relaxed);
     }
 
     fn show(&self, book: &Book) {
-        if self.retired.load(Relaxed) {
+        if !self.is_shown.load(Relaxed) {
             return;
         }
         self.metrics.entries.set(book.entries as f64);
