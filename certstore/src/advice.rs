@@ -54,9 +54,13 @@ const SLOWEST: f64 = 0.01;
 pub struct Advice {
     /// The budget that the shares are of, in bytes.
     pub budget: u64,
-    /// In ascending order; empty as long as nothing was asked for.
+    /// In ascending order, those of which something is known: after a change of the budget, sizes that were not simulated
+    /// before wait for the next reference. Empty as long as nothing was asked for.
     pub sizes: Vec<SizeAdvice>,
-    /// References that this is made of; those of an hour ago count half.
+    /// For how long what is told of the present budget has been counted: since the process began, or since a budget of
+    /// another size is followed.
+    pub counted: Duration,
+    /// References to the real cache since it has this budget; those of an hour ago count half.
     pub references: f64,
     /// How many of them were found in the real cache.
     pub measured_hit_ratio: Option<f64>,
@@ -113,11 +117,13 @@ struct State {
 }
 
 /// References to the real cache, counted as the model's are.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Window {
     found: f64,
     missed: f64,
     dropped: f64,
+    /// For each size, all since it is simulated, and since when.
+    simulated: [(f64, Instant); SHARES.len()],
     /// The counters' values when they were last looked at.
     seen: (u64, u64, u64),
 }
@@ -129,7 +135,7 @@ impl Advisor {
         let state = State {
             model: Model::new(budget, headroom),
             waits: Waits::new(),
-            window: Window::default(),
+            window: Window::new(now),
             folded: now,
             target: (budget, now),
         };
@@ -222,13 +228,12 @@ impl Advisor {
         let State { model, waits, window, .. } = &*state;
         let references = window.found + window.missed;
         let measured_hit_ratio = (references > 0.0).then(|| window.found / references);
-        let sizes: Vec<_> = match measured_hit_ratio {
-            None => Vec::new(),
-            Some(_) => (0..SHARES.len()).map(|position| state.size(position, references)).collect(),
-        };
-        let error = measured_hit_ratio.zip(sizes.get(PRESENT)).map(|(measured, size)| size.hit_ratio - measured);
+        let sizes: Vec<_> = (0..SHARES.len()).filter_map(|position| state.size(position)).collect();
+        let present = sizes.iter().find(|size| size.budget == model.budget());
+        let error = measured_hit_ratio.zip(present).map(|(measured, size)| size.hit_ratio - measured);
         Advice {
             budget: model.budget(),
+            counted: window.simulated[PRESENT].1.elapsed(),
             sizes,
             references,
             measured_hit_ratio,
@@ -258,37 +263,62 @@ fn share(position: usize, budget: u64) -> u64 {
 }
 
 impl State {
-    fn size(&self, position: usize, references: f64) -> SizeAdvice {
+    /// What is known of one of [`SHARES`].
+    fn size(&self, position: usize) -> Option<SizeAdvice> {
         let Self { model, waits, window, .. } = self;
+        let (references, _) = window.simulated[position];
+        if references <= 0.0 {
+            return None;
+        }
         let left_out = if model.references() > 0.0 { window.dropped / model.references() } else { 0.0 };
         let miss_ratio = (model.misses(position) * (1.0 + left_out) / references).clamp(0.0, 1.0);
         let slowest = (miss_ratio > SLOWEST).then(|| waits.quantile(1.0 - SLOWEST / miss_ratio)).flatten();
-        SizeAdvice {
+        Some(SizeAdvice {
             share: SHARES[position],
             budget: share(position, model.budget()),
             hit_ratio: 1.0 - miss_ratio,
             certificate_p99: slowest.unwrap_or_default(),
-        }
+        })
     }
 
-    /// Simulates shares of this budget from now on. Counting begins anew.
+    /// Simulates shares of this budget from now on. What was counted of sizes that were among the shares of the one before
+    /// stays.
     fn follow(&mut self, budget: u64) {
+        let before = self.model.budget();
+        let now = Instant::now();
+        let counted = |position| {
+            let size = share(position, budget);
+            let earlier = (0..SHARES.len()).find(|earlier| share(*earlier, before) == size);
+            earlier.map_or((0.0, now), |earlier| self.window.simulated[earlier])
+        };
+        let simulated = std::array::from_fn(counted);
         self.model.set_budget(budget);
-        self.window = Window { seen: self.window.seen, ..Window::default() };
+        self.window = Window { found: 0.0, missed: 0.0, simulated, ..self.window };
     }
 }
 
 impl Window {
+    fn new(now: Instant) -> Self {
+        Self { found: 0.0, missed: 0.0, dropped: 0.0, simulated: [(0.0, now); SHARES.len()], seen: (0, 0, 0) }
+    }
+
     fn fade(&mut self, factor: f64) {
         for count in [&mut self.found, &mut self.missed, &mut self.dropped] {
             *count *= factor;
+        }
+        for (references, _) in &mut self.simulated {
+            *references *= factor;
         }
     }
 
     fn add(&mut self, now: (u64, u64, u64)) {
         let before = std::mem::replace(&mut self.seen, now);
-        self.found += now.0.saturating_sub(before.0) as f64;
-        self.missed += now.1.saturating_sub(before.1) as f64;
+        let (found, missed) = (now.0.saturating_sub(before.0) as f64, now.1.saturating_sub(before.1) as f64);
+        self.found += found;
+        self.missed += missed;
+        for (references, _) in &mut self.simulated {
+            *references += found + missed;
+        }
         self.dropped += now.2.saturating_sub(before.2) as f64;
     }
 }

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use metrics::{Gauge, describe_gauge, gauge};
 
-use super::{Advice, SHARE_NAMES};
+use super::{Advice, SHARE_NAMES, SHARES};
 
 /// Fewer references tell nothing.
 const LEAST_REFERENCES: f64 = 100.0;
@@ -40,8 +40,9 @@ impl Figures {
             ratios: SHARE_NAMES.map(|share| gauge!("postern_certstore_advice_hit_ratio", "budget_share" => share)),
             error: gauge!("postern_certstore_advice_error"),
         });
-        for (gauge, size) in gauges.ratios.iter().zip(&advice.sizes) {
-            gauge.set(size.hit_ratio);
+        for (gauge, share) in gauges.ratios.iter().zip(SHARES) {
+            let size = advice.sizes.iter().find(|size| size.share.total_cmp(&share).is_eq());
+            gauge.set(size.map_or(f64::NAN, |size| size.hit_ratio));
         }
         gauges.error.set(advice.error.unwrap_or(0.0));
     }

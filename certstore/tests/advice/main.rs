@@ -121,6 +121,44 @@ async fn a_budget_is_followed_when_it_lasts() {
     assert_eq!(budget(), 2_000_000);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_was_counted_of_a_size_stays_when_the_budget_changes() {
+    let advisor = Advisor::new(100_000, 0);
+    let mut found = 0;
+    let mut ask = |advisor: &Advisor| {
+        // Ten times 200 names of 1,000 bytes: they fit into twice the budget.
+        for number in 0..2_000 {
+            advisor.refer(&SecretRef::new("shop", format!("s{}", number % 200)), 1_000);
+        }
+        found += 2_000;
+        advisor.fold(found);
+    };
+    ask(&advisor);
+    let ratio = |advice: &Advice, budget: u64| {
+        advice.sizes.iter().find(|size| size.budget == budget).map(|size| size.hit_ratio)
+    };
+    let before = advisor.advice();
+    advisor.set_budget(200_000);
+    tokio::time::advance(Duration::from_secs(61)).await;
+    advisor.fold(2_000);
+    let after = advisor.advice();
+    assert_eq!((after.budget, after.sizes.len()), (200_000, 6), "{after:?}");
+    assert!(after.counted >= Duration::from_secs(61));
+    for budget in [25_000, 50_000, 100_000, 200_000, 400_000, 800_000] {
+        let (before, after) = (ratio(&before, budget).expect("was told"), ratio(&after, budget).expect("is told"));
+        assert!((before - after).abs() < 1e-9, "{budget}: {before}, then {after}");
+    }
+    assert_eq!((ratio(&after, 1_600_000), after.measured_hit_ratio), (None, None));
+    // Nothing was known of these sizes.
+    advisor.set_budget(300_000);
+    tokio::time::advance(Duration::from_secs(61)).await;
+    advisor.fold(2_000);
+    let anew = advisor.advice();
+    assert!(anew.sizes.is_empty() && anew.counted.is_zero(), "{anew:?}");
+    ask(&advisor);
+    assert_eq!(advisor.advice().sizes.len(), 7);
+}
+
 #[test]
 fn waits_for_certificates_are_foretold_from_what_misses_cost() {
     let trace = Trace { kind: Kind::Zipf, names: 3_000, references: 40_000, seed: 3 };
