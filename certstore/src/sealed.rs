@@ -30,6 +30,10 @@ use worker::{Job, Queue};
 
 pub(crate) use figures::describe_metrics;
 
+/// What is kept in memory of a copy, in bytes, and what a small file has: a leaf on a curve and one intermediate.
+const PER_COPY: u64 = 150;
+const SMALL_FILE: u64 = 2048;
+
 /// Why the sealed tier cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -61,6 +65,8 @@ struct Shared {
     shelf: Arc<Mutex<Shelf>>,
     queue: Queue,
     figures: Arc<Figures>,
+    /// Bytes of memory that all copies take that may be kept.
+    memory: u64,
 }
 
 /// What a copy held.
@@ -86,6 +92,8 @@ pub struct SealedStats {
     pub bytes: u64,
     /// The most bytes that they may have.
     pub limit: u64,
+    /// Bytes of memory that it takes when the files have all bytes that they may have.
+    pub memory: u64,
     /// Loads that a copy has replaced.
     pub served: u64,
     /// Of these, how often the Secret had changed since.
@@ -106,7 +114,16 @@ impl SealedTier {
         let shelf = Arc::new(Mutex::new(Shelf::new(limit, Arc::clone(&figures))));
         let queue = worker::start(directory.to_owned(), Arc::clone(&shelf), Arc::clone(&figures))
             .map_err(SealedError::Thread)?;
-        Ok(Self { shared: Arc::new(Shared { cipher, shelf, queue, figures }) })
+        let is_in_memory = worker::is_in_memory(directory);
+        if is_in_memory {
+            tracing::warn!(
+                directory = %directory.display(),
+                limit,
+                "sealed secrets are kept in a file system in memory, where they count against the memory limit"
+            );
+        }
+        let memory = limit / SMALL_FILE * PER_COPY + if is_in_memory { limit } else { 0 };
+        Ok(Self { shared: Arc::new(Shared { cipher, shelf, queue, figures, memory }) })
     }
 
     /// Sums, as of now.
@@ -117,6 +134,7 @@ impl SealedTier {
             entries: copies.len(),
             bytes: copies.bytes(),
             limit: copies.limit(),
+            memory: self.shared.memory,
             served: figures.read(ReadOutcome::Served).get() + figures.read(ReadOutcome::Stale).get(),
             stale: figures.read(ReadOutcome::Stale).get(),
         }

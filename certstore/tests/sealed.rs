@@ -237,3 +237,12 @@ fn a_directory_that_cannot_be_written_is_an_error_that_names_it() {
     let error = SealedTier::open(&file, LIMIT).unwrap_err().to_string();
     assert!(error.contains("file: cannot be used: expected one that this process may create or write"), "{error}");
 }
+
+#[tokio::test]
+async fn what_the_copies_take_of_memory_is_foretold() {
+    let folder = tempfile::tempdir_in("/dev/shm").expect("it can be written");
+    let stats = SealedTier::open(folder.path(), LIMIT).expect("it can be written").stats();
+    // The files are in memory here, and what is known of them is everywhere.
+    let known = stats.memory - LIMIT;
+    assert!((LIMIT / 20..LIMIT / 10).contains(&known), "{stats:?}");
+}

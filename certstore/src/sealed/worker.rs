@@ -1,7 +1,7 @@
 //! The thread that owns the directory: no async thread waits for the disk.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{Advice, fadvise, statfs};
 use tokio::sync::oneshot;
 
 use super::figures::{Figures, WriteOutcome};
@@ -78,6 +79,12 @@ pub(super) fn prepare(directory: &Path) -> io::Result<()> {
     let trial = directory.join(format!("{:032x}{UNFINISHED}", 0));
     drop(create(&trial)?);
     fs::remove_file(trial)
+}
+
+/// Whether what is in the directory is in memory (`statfs(2)`): an `emptyDir` of medium Memory is.
+pub(super) fn is_in_memory(directory: &Path) -> bool {
+    // TMPFS_MAGIC and RAMFS_MAGIC.
+    statfs(directory).is_ok_and(|about| matches!(about.f_type, 0x0102_1994 | 0x8584_58f6))
 }
 
 /// Starts the thread.
@@ -158,7 +165,13 @@ impl Worker {
         if bytes > MAX_FILE_BYTES {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "it is larger than any that was written"));
         }
-        fs::read(path)
+        let mut file = File::open(path)?;
+        let mut text = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0));
+        file.read_to_end(&mut text)?;
+        // What is in memory from now on is the certificate. Left in the page cache and read again, the file would count
+        // against the memory limit; if the kernel keeps it all the same, no harm is done.
+        let _ = fadvise(&file, 0, None, Advice::DontNeed);
+        Ok(text)
     }
 
     fn path(&self, file: u128, suffix: &str) -> PathBuf {
@@ -181,4 +194,15 @@ fn create(path: &Path) -> io::Result<File> {
 fn is_ours(name: &str) -> bool {
     let digits = name.strip_suffix(SUFFIX).or_else(|| name.strip_suffix(UNFINISHED));
     digits.is_some_and(|digits| digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_in_memory_is_known_as_one() {
+        assert!(is_in_memory(Path::new("/dev/shm")), "Linux keeps shared memory there (shm_overview(7))");
+        assert!(!is_in_memory(Path::new("/proc")) && !is_in_memory(Path::new("/nowhere")));
+    }
 }
