@@ -19,7 +19,7 @@ use xds::Faults;
 use crate::config::Effective;
 use crate::health::Health;
 use crate::live::Live;
-use crate::overload::Overload;
+use crate::overload::{Overload, Stage};
 use crate::tables::Tables;
 
 pub(crate) use server::{AdminServer, spawn};
@@ -66,6 +66,12 @@ pub(crate) struct BudgetChange {
     pub(crate) was: u64,
     /// Bytes, now.
     pub(crate) is: u64,
+    /// Bytes, as soon as there is memory for them.
+    pub(crate) wanted: u64,
+    /// Whether memory is short, now.
+    pub(crate) stage: Stage,
+    /// Why it cannot work out, and what would.
+    pub(crate) warning: Option<String>,
     /// Whether an operator has set it.
     pub(crate) is_by_operator: bool,
     /// What the setting says, and where.

@@ -164,7 +164,7 @@ impl App {
         let overload = {
             let budget = CertBudget::new(Arc::clone(&certs), initial_budget(&config));
             let settings = listeners::overload_settings(&config, max_connections);
-            Overload::start(settings, budget, Arc::clone(&tables), admission.pressure().clone())
+            Overload::start(settings, budget, Arc::clone(&tables), admission.pressure().clone(), health.clone())
                 .map_err(AppError::Runtime)?
         };
         let (dials, of_parts) = (Dials::new(&config), Arc::clone(&overload));

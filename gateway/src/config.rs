@@ -26,7 +26,7 @@ use crate::upstream::Reach;
 pub use layers::{ConfigFault, Effective, Layers, Origin};
 pub(crate) use maps::MapSchema;
 pub use setting::{GATEWAY_SETTINGS, Setting};
-pub(crate) use value::{parse_size, parse_time};
+pub(crate) use value::{parse_cache_size, parse_time};
 
 /// The configuration of `postern gateway`.
 #[derive(Clone, Debug)]

@@ -97,7 +97,8 @@ impl Options {
         let cert_cache = text("cert-cache").expect("it has a default");
         Ok(Self {
             services: *matches.get_one("services").expect("it has a default"),
-            cert_cache: crate::config::parse_size(cert_cache).map_err(|fault| format!("--cert-cache: {fault}"))?,
+            cert_cache: crate::config::parse_cache_size(cert_cache)
+                .map_err(|fault| format!("--cert-cache: {fault}"))?,
             duration: text("duration")
                 .map(|text| crate::config::parse_time(text))
                 .transpose()

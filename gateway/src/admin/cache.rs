@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::reply::{Answer, as_json, bad_request, method_not_allowed, timestamp};
 use super::{Admin, BudgetChange};
-use crate::config::parse_size;
+use crate::config::parse_cache_size;
 
 /// Ends an operator's change of the budget.
 const RESET: &str = "reset";
@@ -50,9 +50,12 @@ pub(super) fn stats(admin: &Admin) -> Value {
 /// What other budgets would bring.
 pub(super) fn advice(admin: &Admin) -> Value {
     let advice = admin.certs.advice();
+    let present = admin.certs.stats().budget;
     let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
     json!({
         "budgetBytes": advice.budget,
+        "presentBudgetBytes": present,
+        "countedSeconds": advice.counted.as_secs_f64(),
         "sizes": advice.sizes.iter().map(size).collect::<Vec<_>>(),
         "references": advice.references,
         "measuredHitRatio": advice.measured_hit_ratio,
@@ -87,7 +90,7 @@ pub(super) fn set_budget(admin: &Admin, request: &Parts, body: &str) -> Answer {
     let in_query = request.uri.query().and_then(|query| query.strip_prefix("size="));
     let size = match in_query.unwrap_or(body).trim() {
         RESET => None,
-        text => match parse_size(text) {
+        text => match parse_cache_size(text) {
             Ok(_) => Some(text.to_owned()),
             Err(message) => return bad_request(format_args!("size: {message}; or {RESET}, for what the setting says")),
         },
@@ -105,6 +108,9 @@ fn budget_change(change: &BudgetChange) -> Value {
     json!({
         "wasBytes": change.was,
         "budgetBytes": change.is,
+        "wantedBytes": change.wanted,
+        "stage": change.stage.as_str(),
+        "warning": change.warning,
         "setting": change.setting.values.join(", "),
         "settingOrigin": change.setting.origin.to_string(),
         "byOperator": change.is_by_operator,

@@ -58,7 +58,16 @@ impl Operator for Tuning {
         let is_by_operator = size.is_some();
         state.cert_cache = Word::new(size, &setting);
         self.bring_about(&mut state);
-        BudgetChange { was, is: self.parts.certs.stats().budget, is_by_operator, setting }
+        let overload = &self.parts.overload;
+        BudgetChange {
+            was,
+            is: self.parts.certs.stats().budget,
+            wanted: overload.cert_cache(),
+            stage: overload.stage(),
+            warning: overload.warning(),
+            is_by_operator,
+            setting,
+        }
     }
 }
 

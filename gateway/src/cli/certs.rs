@@ -10,7 +10,7 @@ use clap::{Arg, ArgMatches, Command};
 use serde_json::Value;
 
 use super::{EXIT_FAILED, EXIT_USAGE, output, output_argument};
-use crate::config::parse_size;
+use crate::config::parse_cache_size;
 use ask::{Admin, AskError};
 
 /// Certificates that are asked for at a time.
@@ -66,7 +66,7 @@ pub(super) fn command() -> Command {
 
 fn size(text: &str) -> Result<String, String> {
     if text != "reset" {
-        parse_size(text)?;
+        parse_cache_size(text)?;
     }
     Ok(text.to_owned())
 }

@@ -83,6 +83,7 @@ mod tests {
             ["cert-cache", "log-level"]
         );
         assert_eq!(wrong(&[("cert-cache", "1MiB")], &[("cert-cache", "much")]), ["cert-cache"]);
+        assert_eq!(wrong(&[], &[("cert-cache", "64"), ("memory-limit", "512")]), ["memory-limit", "cert-cache"]);
         assert_eq!(wrong(&[("drain-timeout", "3m")], &[("drain-delay", "2m")]), [""; 0]);
         assert_eq!(wrong(&[], &[("drain-delay", "2m")]), ["drain-delay"]);
         assert_eq!(wrong(&[("drain-delay", "20s")], &[("drain-timeout", "10s")]), ["drain-timeout"]);

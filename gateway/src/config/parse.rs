@@ -5,11 +5,15 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use bytesize::ByteSize;
 use certstore::SecretRef;
 
-use super::value::{parse_count, parse_size, parse_switch};
+use super::value::{at_least, parse_cache_size, parse_count, parse_switch};
 use super::{KubeConfig, LogFormat, SourceConfig};
 use crate::listener::ListenerName;
 use crate::overload::MemoryLimit;
 use crate::tls::TlsVersion;
+
+/// The process takes nearly as much before it serves anybody; what is less is a number whose unit was forgotten, and would
+/// have every connection refused.
+const LEAST_LIMIT: ByteSize = ByteSize::mib(32);
 
 pub(super) fn default_address(name: ListenerName) -> SocketAddr {
     let ip = if name == ListenerName::Admin { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
@@ -44,7 +48,9 @@ pub(super) fn parse_memory_limit(text: &str) -> Result<MemoryLimit, String> {
     match text {
         "auto" => Ok(MemoryLimit::Auto),
         "off" => Ok(MemoryLimit::Off),
-        _ => parse_size(text).map(MemoryLimit::Size).map_err(|message| format!("{message}; or auto, or off")),
+        _ => {
+            at_least(LEAST_LIMIT, text).map(MemoryLimit::Size).map_err(|message| format!("{message}; or auto, or off"))
+        }
     }
 }
 
@@ -52,7 +58,7 @@ pub(super) fn parse_cert_cache(text: &str) -> Result<Option<ByteSize>, String> {
     if text == "auto" {
         return Ok(None);
     }
-    parse_size(text).map(Some).map_err(|message| format!("{message}; or auto"))
+    parse_cache_size(text).map(Some).map_err(|message| format!("{message}; or auto"))
 }
 
 pub(super) fn parse_auto_count(text: &str) -> Result<Option<usize>, String> {

@@ -362,6 +362,10 @@ mod tests {
         assert_eq!(limit("300MiB").ok(), Some(MemoryLimit::Size(ByteSize::mib(300))));
         let faults = limit("none").unwrap_err();
         assert!(faults[0].message.ends_with("or auto, or off"), "{}", faults[0].message);
+        let faults = limit("512").unwrap_err();
+        assert_eq!(faults[0].place, "--memory-limit");
+        assert!(faults[0].message.contains("less than 32.0 MiB"), "{}", faults[0].message);
+        assert_eq!(limit("32MiB").ok(), Some(MemoryLimit::Size(ByteSize::mib(32))));
         let config = resolve(&[("source", "dir:/m"), ("cert-cache", "auto")]).expect("it is valid");
         assert_eq!(config.cert_cache, None);
     }

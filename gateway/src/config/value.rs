@@ -8,11 +8,29 @@ use ipnet::IpNet;
 use jiff::SignedDuration;
 
 /// Reads a size like `128KiB`, `32Mi` or `1GiB`; never zero.
-pub(crate) fn parse_size(text: &str) -> Result<ByteSize, String> {
+pub(super) fn parse_size(text: &str) -> Result<ByteSize, String> {
     match text.parse() {
         Ok(size) if size > ByteSize::b(0) => Ok(size),
         _ => Err(format!("{text:?} is not a size; write it like 128KiB, 32MiB or 1GiB, above zero")),
     }
+}
+
+/// Not one certificate fits into less.
+const LEAST_CACHE: ByteSize = ByteSize::kib(1);
+
+/// Reads the size of a certificate cache. A few bytes are a number whose unit was forgotten.
+pub(crate) fn parse_cache_size(text: &str) -> Result<ByteSize, String> {
+    at_least(LEAST_CACHE, text)
+}
+
+/// Reads a size that makes no sense below another one.
+pub(super) fn at_least(least: ByteSize, text: &str) -> Result<ByteSize, String> {
+    let size = parse_size(text)?;
+    if size < least {
+        let (size, least) = (size.display().iec(), least.display().iec());
+        return Err(format!("{text:?} is {size}, which is less than {least}; write a size with its unit, like 32MiB"));
+    }
+    Ok(size)
 }
 
 /// Reads a time like `500ms`, `5s` or `2m`.
@@ -70,6 +88,15 @@ mod tests {
     fn sizes_that_mean_nothing_are_refused() {
         for text in ["", "0", "-1", "12XB", "MiB"] {
             assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_size_without_its_unit_is_not_taken_for_bytes() {
+        assert_eq!(parse_cache_size("16KiB"), Ok(ByteSize::kib(16)));
+        for text in ["64", "512", "1023"] {
+            let message = parse_cache_size(text).unwrap_err();
+            assert!(message.contains("less than 1.0 KiB") && message.contains("unit"), "{message}");
         }
     }
 

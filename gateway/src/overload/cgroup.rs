@@ -14,52 +14,90 @@ const UNLIMITED: u64 = 1 << 62;
 /// More than any `memory.stat` has, which is about 2 KiB.
 const STAT: usize = 16 * 1024;
 
-/// A cgroup with a memory limit, which this process is in or below. Of several, the one that allows the least.
-#[derive(Debug)]
-pub(super) struct Limited {
+/// How much of a limit is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reading {
     /// In bytes.
     pub(super) limit: u64,
+    /// What counts against it, in bytes.
+    pub(super) working_set: u64,
+}
+
+impl Reading {
+    /// How much of the limit is used, in percent.
+    pub(super) fn percent(self) -> f64 {
+        100.0 * self.working_set as f64 / self.limit.max(1) as f64
+    }
+
+    /// Of several, the one that is closest to its limit.
+    pub(super) fn closest(readings: impl IntoIterator<Item = Self>) -> Option<Self> {
+        readings.into_iter().max_by(|one, other| one.percent().total_cmp(&other.percent()))
+    }
+}
+
+/// All cgroups with a memory limit that this process is in or below; at least one. Any of them can be the first to be
+/// full: one above holds neighbours too.
+#[derive(Debug)]
+pub(super) struct Cgroups {
+    limited: Vec<Limited>,
+    buffer: Box<[u8]>,
+}
+
+#[derive(Debug)]
+struct Limited {
+    /// In bytes.
+    limit: u64,
     usage: File,
     stat: File,
     inactive: &'static str,
-    buffer: Box<[u8]>,
 }
 
 /// The files of a version.
 #[derive(Debug, PartialEq, Eq)]
 struct Version {
-    limit: &'static str,
+    /// The least of them counts. Above `memory.high` the kernel does not kill, but makes each allocation wait until it has
+    /// taken memory back, which stops a process as well.
+    limits: &'static [&'static str],
     usage: &'static str,
     /// The line of `memory.stat` with the page cache that is given up first.
     inactive: &'static str,
 }
 
 const V1: Version =
-    Version { limit: "memory.limit_in_bytes", usage: "memory.usage_in_bytes", inactive: "total_inactive_file " };
-const V2: Version = Version { limit: "memory.max", usage: "memory.current", inactive: "inactive_file " };
+    Version { limits: &["memory.limit_in_bytes"], usage: "memory.usage_in_bytes", inactive: "total_inactive_file " };
+const V2: Version =
+    Version { limits: &["memory.max", "memory.high"], usage: "memory.current", inactive: "inactive_file " };
 
-impl Limited {
-    /// Finds it by the files of a directory such as `/proc/self`; `None` if nothing limits the process.
+impl Cgroups {
+    /// Finds them by the files of a directory such as `/proc/self`; `None` if nothing limits the process.
     pub(super) fn find(process: &Path) -> Option<Self> {
         let read = |file: &str| fs::read_to_string(process.join(file)).ok();
         let place = Place::of(&read("cgroup")?, &read("mountinfo")?)?;
-        let (limit, directory) = place.least_limit()?;
-        Some(Self {
-            limit,
-            usage: File::open(directory.join(place.version.usage)).ok()?,
-            stat: File::open(directory.join("memory.stat")).ok()?,
-            inactive: place.version.inactive,
-            buffer: vec![0; STAT].into(),
-        })
+        let limited: Vec<_> = place.limits().into_iter().filter_map(|(limit, at)| place.open(limit, &at)).collect();
+        (!limited.is_empty()).then(|| Self { limited, buffer: vec![0; STAT].into() })
     }
 
-    /// What counts against the limit, in bytes, as the kubelet computes it: usage without the page cache that the kernel
-    /// gives up first. Allocates nothing.
-    pub(super) fn working_set(&mut self) -> io::Result<u64> {
-        let usage = number(read_at_start(&self.usage, &mut self.buffer)?)?;
-        let stat = read_at_start(&self.stat, &mut self.buffer)?;
+    /// The least limit, in bytes.
+    pub(super) fn least_limit(&self) -> u64 {
+        self.limited.iter().map(|limited| limited.limit).min().unwrap_or(u64::MAX)
+    }
+
+    /// Reads them all and returns the one that is closest to its limit. Allocates nothing.
+    pub(super) fn read(&mut self) -> Option<Reading> {
+        let Self { limited, buffer } = self;
+        Reading::closest(limited.iter().filter_map(|limited| limited.read(buffer).ok()))
+    }
+}
+
+impl Limited {
+    /// What counts against the limit is as the kubelet computes it: usage without the page cache that the kernel gives up
+    /// first.
+    fn read(&self, buffer: &mut [u8]) -> io::Result<Reading> {
+        let usage = number(read_at_start(&self.usage, buffer)?)?;
+        let stat = read_at_start(&self.stat, buffer)?;
         let inactive = stat.lines().find_map(|line| line.strip_prefix(self.inactive));
-        Ok(usage.saturating_sub(number(inactive.unwrap_or("0"))?))
+        let working_set = usage.saturating_sub(number(inactive.unwrap_or("0"))?);
+        Ok(Reading { limit: self.limit, working_set })
     }
 }
 
@@ -96,17 +134,20 @@ impl Place {
         find(memory, V1).or_else(|| find(unified, V2))
     }
 
-    /// The least limit of the own cgroup and those above it, and whose it is.
-    fn least_limit(&self) -> Option<(u64, PathBuf)> {
+    /// The limits of the own cgroup and those above it, and whose they are.
+    fn limits(&self) -> Vec<(u64, PathBuf)> {
         let above = self.own.ancestors().take_while(|directory| directory.starts_with(&self.top));
         let visible = above.filter_map(|directory| Some((self.limit_of(directory)?, directory.to_owned())));
-        visible.chain(self.hidden_limit()).min_by_key(|(limit, _)| *limit)
+        visible.chain(self.hidden_limit()).collect()
     }
 
     fn limit_of(&self, directory: &Path) -> Option<u64> {
-        let text = fs::read_to_string(directory.join(self.version.limit)).ok()?;
-        // Version 2 says "no limit" with the word `max`.
-        number(&text).ok().filter(|limit| *limit < UNLIMITED)
+        let limits = self.version.limits.iter().filter_map(|file| {
+            let text = fs::read_to_string(directory.join(file)).ok()?;
+            // Version 2 says "no limit" with the word `max`.
+            number(&text).ok().filter(|limit| *limit < UNLIMITED)
+        });
+        limits.min()
     }
 
     /// Version 1 shows a limit that is set above what is mounted.
@@ -115,6 +156,12 @@ impl Place {
         let limit = stat.lines().find_map(|line| line.strip_prefix("hierarchical_memory_limit "))?;
         let limit = number(limit).ok().filter(|limit| *limit < UNLIMITED)?;
         Some((limit, self.own.clone()))
+    }
+
+    fn open(&self, limit: u64, directory: &Path) -> Option<Limited> {
+        let open = |file: &str| File::open(directory.join(file)).ok();
+        let (usage, stat) = (open(self.version.usage)?, open("memory.stat")?);
+        Some(Limited { limit, usage, stat, inactive: self.version.inactive })
     }
 }
 
@@ -233,17 +280,39 @@ mod tests {
                 .write(&format!("{directory}/memory.stat"), &stat)
         }
 
-        /// Limit and working set.
+        /// Limit and working set of what is closest to its limit.
         fn found(&self) -> Option<(u64, u64)> {
-            let mut limited = Limited::find(self.0.path())?;
-            Some((limited.limit, limited.working_set().unwrap()))
+            let Reading { limit, working_set } = Cgroups::find(self.0.path())?.read().unwrap();
+            Some((limit, working_set))
         }
     }
 
     const NONE: u64 = 9_223_372_036_854_771_712;
 
     #[test]
-    fn the_least_limit_above_the_process_counts_with_the_working_set_of_its_cgroup() {
+    fn neighbours_in_a_cgroup_above_can_fill_it_first() {
+        let tree = Tree::new("0::/slice/service\n", &[("/", "cg", "cgroup2", "rw")])
+            .v2("cg/slice/service", "512", 250, 0)
+            .v2("cg/slice", "600", 590, 0);
+        assert_eq!(tree.found(), Some((600, 590)));
+        assert_eq!(Cgroups::find(tree.0.path()).unwrap().least_limit(), 512);
+        assert_eq!(tree.v2("cg/slice", "600", 260, 0).found(), Some((512, 250)));
+    }
+
+    #[test]
+    fn above_memory_high_the_kernel_throttles_so_that_it_is_a_limit() {
+        let tree = |high| {
+            Tree::new("0::/app\n", &[("/", "cg", "cgroup2", "rw")])
+                .v2("cg/app", "1000", 300, 0)
+                .write("cg/app/memory.high", high)
+        };
+        assert_eq!(tree("400\n").found(), Some((400, 300)));
+        assert_eq!(tree("max\n").found(), Some((1_000, 300)));
+        assert_eq!(tree("400\n").v2("cg/app", "max", 300, 0).found(), Some((400, 300)));
+    }
+
+    #[test]
+    fn the_limit_above_the_process_counts_with_the_working_set_of_its_cgroup() {
         let tree = || {
             Tree::new("0::/pod/app\n", &[("/", "cg", "cgroup2", "rw")])
                 .v2("cg/pod/app", "max", 700, 100)
@@ -288,7 +357,7 @@ mod tests {
 
     #[test]
     fn without_a_memory_controller_nothing_limits() {
-        assert!(Limited::find(Path::new("/nowhere")).is_none());
+        assert!(Cgroups::find(Path::new("/nowhere")).is_none());
         assert_eq!(Tree::new("0::/a\n", &[("/", "cg", "cgroup2", "rw")]).found(), None);
         assert_eq!(Tree::new("4:memory:/a\n", &[]).found(), None);
     }
@@ -296,9 +365,10 @@ mod tests {
     #[test]
     fn what_is_used_is_read_anew_each_time() {
         let tree = Tree::new("0::/\n", &[("/", "cg", "cgroup2", "rw")]).v2("cg", "1000", 10_000, 0);
-        let mut limited = Limited::find(tree.0.path()).unwrap();
-        assert_eq!(limited.working_set().unwrap(), 10_000);
+        let mut cgroups = Cgroups::find(tree.0.path()).unwrap();
+        let mut working_set = || cgroups.read().map(|reading| reading.working_set);
+        assert_eq!(working_set(), Some(10_000));
         let _tree = tree.v2("cg", "1000", 7, 3);
-        assert_eq!(limited.working_set().unwrap(), 4);
+        assert_eq!(working_set(), Some(4));
     }
 }

@@ -43,7 +43,8 @@ impl Figures {
 
     /// It changes a few times in a process's life.
     pub(super) fn plan(plan: Option<&Plan>) {
-        const NONE: Plan = Plan { limit: 0, fixed: 0, routes: 0, certificates: 0, connections: 0, headroom: 0 };
+        const NONE: Plan =
+            Plan { limit: 0, fixed: 0, routes: 0, certificates: 0, sealed: 0, connections: 0, headroom: 0 };
         for (part, bytes) in plan.unwrap_or(&NONE).parts() {
             gauge!("postern_memory_plan_bytes", "part" => part).set(bytes as f64);
         }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 
 use super::MemoryLimit;
-use super::cgroup::{Limited, read_at_start};
+use super::cgroup::{Cgroups, Reading, read_at_start};
 
 /// Where a process reads about itself.
 pub(super) const SELF: &str = "/proc/self";
@@ -12,49 +12,30 @@ pub(super) const SELF: &str = "/proc/self";
 /// Reads what counts against a limit. Files stay open, and a reading allocates nothing.
 #[derive(Debug)]
 pub(super) struct Meter {
-    cgroup: Option<Limited>,
+    cgroups: Option<Cgroups>,
     flag: Option<u64>,
     resident: Option<Resident>,
-}
-
-/// What was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Reading {
-    /// In bytes.
-    pub(super) limit: u64,
-    /// What counts against it, in bytes.
-    pub(super) working_set: u64,
-}
-
-impl Reading {
-    /// How much of the limit is used, in percent.
-    pub(super) fn percent(self) -> f64 {
-        100.0 * self.working_set as f64 / self.limit.max(1) as f64
-    }
 }
 
 impl Meter {
     /// Finds out what limits the process.
     pub(super) fn open(setting: MemoryLimit, process: &Path) -> Self {
-        let cgroup = if setting == MemoryLimit::Off { None } else { Limited::find(process) };
+        let cgroups = if setting == MemoryLimit::Off { None } else { Cgroups::find(process) };
         let flag = if let MemoryLimit::Size(size) = setting { Some(size.as_u64()) } else { None };
-        Self { cgroup, flag, resident: Resident::open(process) }
+        Self { cgroups, flag, resident: Resident::open(process) }
     }
 
     /// The least limit.
     pub(super) fn limit(&self) -> Option<u64> {
-        self.cgroup.as_ref().map(|cgroup| cgroup.limit).into_iter().chain(self.flag).min()
+        self.cgroups.as_ref().map(Cgroups::least_limit).into_iter().chain(self.flag).min()
     }
 
     /// Reads all there is to read and returns what is closest to its limit. A limit that is set as a flag is compared with
     /// the process's own RSS, as a cgroup may hold others too.
     pub(super) fn read(&mut self) -> Option<Reading> {
-        let cgroup = self.cgroup.as_mut().and_then(|cgroup| {
-            let working_set = cgroup.working_set().ok()?;
-            Some(Reading { limit: cgroup.limit, working_set })
-        });
+        let cgroup = self.cgroups.as_mut().and_then(Cgroups::read);
         let flag = self.flag.and_then(|limit| Some(Reading { limit, working_set: self.resident()?.all }));
-        cgroup.into_iter().chain(flag).max_by(|one, other| one.percent().total_cmp(&other.percent()))
+        Reading::closest(cgroup.into_iter().chain(flag))
     }
 
     /// The process's own memory.

@@ -3,20 +3,26 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
+use super::cgroup::Reading;
 use super::figures::Figures;
-use super::meter::{Meter, Reading, SELF};
-use super::plan::{DEFAULT_CACHE, Demand, FIXED, Mebibytes, Plan};
+use super::meter::{Meter, SELF};
+use super::plan::{DEFAULT_CACHE, Demand, FIXED, MARGIN, Plan};
 use super::pressure::Pressure;
 use super::stage::{Ladder, Stage, Thresholds};
 use super::{CertBudget, MemoryLimit};
 use crate::allocator;
+use crate::health::Health;
 use crate::live::Live;
 use crate::tables::Tables;
 
@@ -37,8 +43,16 @@ const CALL: Duration = Duration::from_millis(200);
 /// How often the limit and the number of services are looked at: a pod can be resized while it runs (KEP-1287).
 const REPLAN: Duration = Duration::from_secs(10);
 
+/// Between two steps by which the certificate cache grows after memory was short.
+const GROW: Duration = Duration::from_secs(60);
+
+/// A plan takes milliseconds, and up to a second where it makes a large cache smaller. Whoever waits for longer goes on.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// A host with its routes, where too few are there to measure it.
 const PER_HOST: u64 = 300;
+
+const TOO_SMALL: &str = "the memory limit is too small for all that may be asked for";
 
 /// Fewer hosts than this are lost in the noise of a measurement.
 const MEASURABLE: usize = 1_000;
@@ -71,7 +85,50 @@ struct View {
     limit: AtomicU64,
     working_set: AtomicU64,
     plan: Live<Option<Plan>>,
+    /// What is wrong with it.
+    warning: Live<Option<String>>,
     is_configured: AtomicBool,
+    rounds: Rounds,
+}
+
+/// How often new settings were asked to be planned with, and how many of those askings have been answered.
+#[derive(Debug, Default)]
+struct Rounds {
+    asked: AtomicU64,
+    answered: Mutex<u64>,
+    news: Condvar,
+}
+
+impl Rounds {
+    /// The askings so far. What was set before them is what a plan that begins now is made of.
+    fn asked(&self) -> u64 {
+        self.asked.load(SeqCst)
+    }
+
+    fn answer(&self, asked: u64) {
+        *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = asked;
+        self.news.notify_all();
+    }
+
+    /// Asks, by what `wake` does, and waits for the answer.
+    fn ask(&self, wake: impl FnOnce()) {
+        let number = self.asked.fetch_add(1, SeqCst) + 1;
+        wake();
+        let answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.news.wait_timeout_while(answered, PATIENCE, |answered| *answered < number));
+    }
+}
+
+/// Says so if the monitor's thread ends by a panic: the stage would stay what it is for ever, and that may be "refuse".
+struct Watchman(Health);
+
+impl Drop for Watchman {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!("memory is no longer watched; this process needs a restart");
+            self.0.set_broken("memory");
+        }
+    }
 }
 
 impl Overload {
@@ -87,15 +144,18 @@ impl Overload {
         certs: CertBudget,
         tables: Tables,
         pressure: Pressure,
+        health: Health,
     ) -> io::Result<Arc<Self>> {
         let view = Arc::new(View {
             pressure,
             limit: AtomicU64::new(0),
             working_set: AtomicU64::new(0),
             plan: None.into(),
+            warning: None.into(),
             is_configured: AtomicBool::new(false),
+            rounds: Rounds::default(),
         });
-        let (settings, certs) = (Live::from(settings), Arc::new(certs));
+        let (settings, certs) = (Live::from(settings), Arc::new(certs.gathering()?));
         // One wake-up is enough, however many have a reason for it.
         let (wake, woken) = sync_channel(1);
         let mut monitor = Monitor::new(settings.clone(), Arc::clone(&view), Arc::clone(&certs), tables);
@@ -103,22 +163,24 @@ impl Overload {
         let runtime = Handle::current();
         thread::Builder::new().name("postern-memory".to_owned()).spawn(move || {
             let _runtime = runtime.enter();
+            let _watchman = Watchman(health);
             allocator::keep_for_long();
             monitor.run(&woken);
         })?;
         Ok(Arc::new(Self { settings, view, certs, wake }))
     }
 
-    /// From now on these settings hold. What has not to be planned first has taken effect on return.
+    /// From now on these settings hold. On return they are planned with, which takes some milliseconds.
     pub(crate) fn configure(&self, settings: Settings) {
-        if **self.settings.load() == settings {
-            return;
+        if **self.settings.load() != settings {
+            self.settings.set(settings);
+            self.view.rounds.ask(|| self.wake());
         }
-        self.settings.set(settings);
-        if let Some(bytes) = settings.cert_cache.or(self.usage().is_none().then_some(DEFAULT_CACHE)) {
-            self.certs.want(bytes);
-        }
-        self.wake();
+    }
+
+    /// What the certificate cache is to have, in bytes, as soon as there is memory for it.
+    pub(crate) fn cert_cache(&self) -> u64 {
+        self.certs.wanted()
     }
 
     /// The first complete configuration is applied: what routes take can be measured.
@@ -143,6 +205,11 @@ impl Overload {
         (limit > 0).then(|| (limit, self.view.working_set.load(Relaxed)))
     }
 
+    /// What is wrong with the plan, and what would do; `None` if it works out, or there is none.
+    pub(crate) fn warning(&self) -> Option<String> {
+        (**self.view.warning.load()).clone()
+    }
+
     /// The plan, once there is one.
     pub(crate) fn plan(&self) -> Option<Plan> {
         **self.view.plan.load()
@@ -165,6 +232,7 @@ struct Monitor {
     planned: Instant,
     purged: Option<Instant>,
     called: Option<Instant>,
+    grown: Option<Instant>,
     pause: Duration,
 }
 
@@ -186,6 +254,7 @@ impl Monitor {
             planned: Instant::now(),
             purged: None,
             called: None,
+            grown: None,
             pause: CALM,
         }
     }
@@ -195,7 +264,11 @@ impl Monitor {
         loop {
             self.look(Instant::now());
             match woken.recv_timeout(self.pause) {
-                Ok(()) => self.replan(),
+                Ok(()) => {
+                    let asked = self.view.rounds.asked();
+                    self.replan();
+                    self.view.rounds.answer(asked);
+                }
                 Err(RecvTimeoutError::Timeout) if self.planned.elapsed() >= REPLAN => self.replan(),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -217,6 +290,7 @@ impl Monitor {
             self.enter(before, limit, working_set);
         }
         self.relieve(percent, thresholds, now);
+        self.recover(reading, thresholds, now);
         let is_tense = percent >= thresholds.of(Stage::Shrink) - TENSION || self.ladder.stage() > Stage::Calm;
         self.pause = if is_tense { TENSE } else { CALM };
     }
@@ -224,7 +298,9 @@ impl Monitor {
     fn enter(&self, before: Stage, limit: u64, working_set: u64) {
         let stage = self.ladder.stage();
         self.view.pressure.set(stage);
-        self.certs.shrink(stage >= Stage::Shrink);
+        if stage >= Stage::Shrink {
+            self.certs.shrink();
+        }
         self.figures.stage(stage);
         let (from, to) = (before.as_str(), stage.as_str());
         if stage > before {
@@ -236,14 +312,25 @@ impl Monitor {
 
     /// What is done again and again while a stage lasts.
     fn relieve(&mut self, percent: f64, thresholds: Thresholds, now: Instant) {
-        let is_due = |last: Option<Instant>, period| last.is_none_or(|last| now.duration_since(last) >= period);
-        if self.ladder.stage() >= Stage::Shrink && is_due(self.purged, PURGE) {
+        if self.ladder.stage() >= Stage::Shrink && is_due(self.purged, PURGE, now) {
             self.purged = Some(now);
             allocator::give_back();
         }
-        if percent >= thresholds.of(Stage::Close) && is_due(self.called, CALL) {
+        if percent >= thresholds.of(Stage::Close) && is_due(self.called, CALL, now) {
             self.called = Some(now);
             self.view.pressure.call();
+        }
+    }
+
+    /// Gives the certificate cache back what it had to give up, step by step, as long as that does not begin a stage again.
+    fn recover(&mut self, reading: Option<Reading>, thresholds: Thresholds, now: Instant) {
+        if self.ladder.stage() > Stage::Calm {
+            self.grown = None;
+        } else if self.certs.is_held_back() && is_due(self.grown, GROW, now) {
+            self.grown = Some(now);
+            let most = u64::from(thresholds.shrink.saturating_sub(MARGIN));
+            let room = |Reading { limit, working_set }| (limit / 100 * most).saturating_sub(working_set);
+            self.certs.grow(reading.map_or(u64::MAX, room));
         }
     }
 
@@ -257,20 +344,19 @@ impl Monitor {
             if self.view.plan.load().is_some() {
                 tracing::info!("nothing limits the memory of this process any more");
                 self.view.plan.set(None);
+                self.view.warning.set(None);
                 Figures::plan(None);
             }
             return;
         };
         let is_configured = self.view.is_configured.load(Relaxed);
-        if let Some(bytes) = settings.cert_cache {
-            self.certs.want(bytes);
-        }
         let demand = Demand {
             limit,
             fixed: self.fixed,
             routes: if is_configured { self.routes() } else { 0 },
             connections: settings.max_connections,
             cert_cache: settings.cert_cache,
+            sealed: self.certs.sealed(),
             shrink: settings.thresholds.shrink,
         };
         if is_configured { self.adopt(&demand) } else { self.certs.want(demand.plan().certificates) }
@@ -278,22 +364,22 @@ impl Monitor {
 
     fn adopt(&self, demand: &Demand) {
         let plan = demand.plan();
-        if self.view.plan.load().as_ref().as_ref().is_some_and(|before| before.is_like(&plan)) {
+        let before = **self.view.plan.load();
+        let like = before.filter(|before| before.is_like(&plan));
+        // What was set holds to the byte; what is left moves a little with every service.
+        let left = like.map_or(plan.certificates, |like| like.certificates);
+        self.certs.want(demand.cert_cache.unwrap_or(left));
+        if like.is_some() {
             return;
         }
-        self.certs.want(plan.certificates);
         Figures::plan(Some(&plan));
         self.view.plan.set(Some(plan));
         tracing::info!("memory plan: {plan}");
-        if !plan.fits() {
-            let advice = demand.advice();
-            tracing::warn!(
-                "the memory limit is too small for all that may be asked for; for that, give the process at least {}, or \
-                 set max-connections to at most {}",
-                Mebibytes(advice.limit),
-                advice.connections
-            );
+        let warning = (!plan.fits()).then(|| format!("{TOO_SMALL}; {}", demand.advice()));
+        if let Some(warning) = &warning {
+            tracing::warn!("{warning}");
         }
+        self.view.warning.set(warning);
     }
 
     /// Bytes of the configuration: as measured when the first one was applied, and in proportion for what came later.
@@ -308,5 +394,56 @@ impl Monitor {
         let per_host = if then < MEASURABLE { PER_HOST } else { bytes / then as u64 };
         let (more, fewer) = (hosts.saturating_sub(then) as u64, then.saturating_sub(hosts) as u64);
         (bytes + more * per_host).saturating_sub(fewer * per_host)
+    }
+}
+
+fn is_due(last: Option<Instant>, period: Duration, now: Instant) -> bool {
+    last.is_none_or(|last| now.duration_since(last) >= period)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_that_ends_by_a_panic_is_seen_and_one_that_is_over_is_not() {
+        let health = Health::default();
+        let watch = |is_broken: bool| {
+            let watchman = Watchman(health.clone());
+            let watch = thread::spawn(move || {
+                let _watchman = watchman;
+                assert!(!is_broken, "as it is meant to");
+            });
+            watch.join().is_err()
+        };
+        assert!(!watch(false) && health.stuck_loops().is_empty());
+        assert!(watch(true));
+        assert_eq!(health.stuck_loops(), ["memory"]);
+    }
+
+    #[test]
+    fn who_asks_for_a_plan_waits_for_one_that_began_later() {
+        let rounds = Arc::new(Rounds::default());
+        let (wake, woken) = sync_channel::<()>(1);
+        let planner = {
+            let rounds = Arc::clone(&rounds);
+            thread::spawn(move || {
+                let mut plans = 0;
+                while woken.recv().is_ok() {
+                    let asked = rounds.asked();
+                    plans += 1;
+                    rounds.answer(asked);
+                }
+                plans
+            })
+        };
+        for number in 1..=100 {
+            rounds.ask(|| {
+                let _ = wake.try_send(());
+            });
+            assert!(*rounds.answered.lock().unwrap() >= number);
+        }
+        drop(wake);
+        assert_eq!(planner.join().unwrap(), 100);
     }
 }

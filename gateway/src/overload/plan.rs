@@ -28,6 +28,13 @@ const CACHE_SHARE: u64 = 16;
 /// Requests and handshakes under way, and updates being read, need room whatever the limit is.
 const HEADROOM: u64 = 16 * MIB;
 
+/// No machine has more mebibytes: 16 TiB.
+const MOST: u64 = 1 << 24;
+
+/// So many points below the first stage of overload ends what a cache is planned to take that was not set: what it takes is
+/// an estimate, and must not begin a stage by itself.
+pub(super) const MARGIN: u8 = 5;
+
 /// What the limit is divided by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Demand {
@@ -41,6 +48,8 @@ pub(super) struct Demand {
     pub(super) connections: usize,
     /// Bytes of the certificate cache; `None` for what is left.
     pub(super) cert_cache: Option<u64>,
+    /// Bytes of memory that encrypted copies take when all that may be kept are there.
+    pub(super) sealed: u64,
     /// The share of the limit, in percent, above which overload begins: what is planned stays below.
     pub(super) shrink: u8,
 }
@@ -52,6 +61,7 @@ pub(crate) struct Plan {
     pub(crate) fixed: u64,
     pub(crate) routes: u64,
     pub(crate) certificates: u64,
+    pub(crate) sealed: u64,
     pub(crate) connections: u64,
     /// For what is under way.
     pub(crate) headroom: u64,
@@ -60,10 +70,12 @@ pub(crate) struct Plan {
 /// What would make a plan fit; either is enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Advice {
-    /// A limit of at least so many bytes.
-    pub(super) limit: u64,
-    /// At most so many connections.
-    pub(super) connections: u64,
+    /// A limit of at least so many bytes; `None` if no machine has that much.
+    pub(super) limit: Option<u64>,
+    /// At most so many connections; `None` if even one is too many.
+    pub(super) connections: Option<u64>,
+    /// At most so many bytes for the certificate cache, where it was set; `None` if less would not do either.
+    pub(super) cert_cache: Option<u64>,
 }
 
 impl Demand {
@@ -74,32 +86,44 @@ impl Demand {
             fixed: self.fixed,
             routes: self.routes,
             certificates: self.certificates(),
-            connections: self.connections as u64 * PER_CONNECTION,
+            sealed: self.sealed,
+            connections: (self.connections as u64).saturating_mul(PER_CONNECTION),
             headroom: self.least_headroom(),
         };
         let spare = self.limit.saturating_sub(plan.sum());
-        Plan { headroom: plan.headroom + spare, ..plan }
+        Plan { headroom: plan.headroom.saturating_add(spare), ..plan }
     }
 
     /// What would have to be changed if it does not fit.
     pub(super) fn advice(&self) -> Advice {
         let fits = |mebibytes: u64| Self { limit: mebibytes * MIB, ..*self }.plan().fits();
         // Fitting begins somewhere and never ends: halve the interval.
-        let (mut too_little, mut enough) = (0_u64, 1 << 24);
+        let (mut too_little, mut enough) = (0_u64, MOST);
         while enough - too_little > 1 {
             let middle = too_little.midpoint(enough);
             if fits(middle) { enough = middle } else { too_little = middle }
         }
-        let Plan { fixed, routes, certificates, headroom, .. } = self.plan();
-        let left = self.limit.saturating_sub(fixed + routes + certificates + headroom);
-        Advice { limit: enough * MIB, connections: left / PER_CONNECTION }
+        let plan = self.plan();
+        let left_for = |part: &str| {
+            let others = plan.parts().into_iter().filter(|(name, _)| *name != part);
+            self.limit.saturating_sub(others.fold(0, |sum, (_, bytes)| sum.saturating_add(bytes)))
+        };
+        let set = self.cert_cache.map(|_| left_for("certificates") / MIB * MIB);
+        Advice {
+            limit: Some(enough * MIB).filter(|_| enough < MOST),
+            connections: Some(left_for("connections") / PER_CONNECTION).filter(|connections| *connections > 0),
+            cert_cache: set.filter(|bytes| *bytes >= CACHE_FLOOR),
+        }
     }
 
     fn certificates(&self) -> u64 {
         self.cert_cache.unwrap_or_else(|| {
-            let others = self.fixed + self.routes + self.least_headroom();
+            let parts = [self.fixed, self.routes, self.sealed, self.least_headroom()];
+            let others = parts.into_iter().fold(0, u64::saturating_add);
             let without_connections = self.limit.saturating_sub(others);
-            let rest = without_connections.saturating_sub(self.connections as u64 * PER_CONNECTION);
+            let connections = (self.connections as u64).saturating_mul(PER_CONNECTION);
+            let margin = self.limit / 100 * u64::from(MARGIN);
+            let rest = without_connections.saturating_sub(connections).saturating_sub(margin);
             let share = (self.limit / CACHE_SHARE).min(without_connections);
             rest.max(share).clamp(CACHE_FLOOR, CACHE_CEILING)
         })
@@ -120,6 +144,7 @@ impl Plan {
     pub(super) fn is_like(&self, other: &Self) -> bool {
         let is_near = |one: u64, other: u64| one.abs_diff(other) <= one.max(other) / 16;
         self.limit == other.limit
+            && self.sealed == other.sealed
             && self.connections == other.connections
             && self.fits() == other.fits()
             && is_near(self.certificates, other.certificates)
@@ -128,18 +153,19 @@ impl Plan {
     }
 
     /// Name and bytes of each part.
-    pub(crate) fn parts(&self) -> [(&'static str, u64); 5] {
+    pub(crate) fn parts(&self) -> [(&'static str, u64); 6] {
         [
             ("fixed", self.fixed),
             ("routes", self.routes),
             ("certificates", self.certificates),
+            ("sealed", self.sealed),
             ("connections", self.connections),
             ("headroom", self.headroom),
         ]
     }
 
     fn sum(&self) -> u64 {
-        self.parts().iter().map(|(_, bytes)| bytes).sum()
+        self.parts().iter().fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes))
     }
 }
 
@@ -147,11 +173,26 @@ impl Plan {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "limit {} {}", Mebibytes(self.limit), if self.fits() { "=" } else { "<" })?;
-        for (place, (name, bytes)) in self.parts().into_iter().enumerate() {
+        let parts = self.parts().into_iter().filter(|(name, bytes)| *name != "sealed" || *bytes > 0);
+        for (place, (name, bytes)) in parts.enumerate() {
             let plus = if place == 0 { "" } else { " +" };
             write!(f, "{plus} {name} {}", Mebibytes(bytes))?;
         }
         Ok(())
+    }
+}
+
+/// What would do, as a sentence goes on after "the memory limit is too small for all that may be asked for".
+impl fmt::Display for Advice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let limit = self.limit.map(|bytes| format!("give the process at least {}", Mebibytes(bytes)));
+        let connections = self.connections.map(|connections| format!("set max-connections to at most {connections}"));
+        let cache = self.cert_cache.map(|bytes| format!("set cert-cache to at most {}", Mebibytes(bytes)));
+        let ways: Vec<_> = [limit, connections, cache].into_iter().flatten().collect();
+        match &*ways {
+            [] => f.write_str("no limit that a machine could have would do"),
+            ways => write!(f, "for that, {}", ways.join(", or ")),
+        }
     }
 }
 
@@ -172,7 +213,7 @@ mod tests {
 
     fn demand(limit: u64, routes: u64, connections: usize) -> Demand {
         let (limit, routes) = (limit * MIB, routes * MIB);
-        Demand { limit, fixed: FIXED, routes, connections, cert_cache: None, shrink: 85 }
+        Demand { limit, fixed: FIXED, routes, connections, cert_cache: None, sealed: 0, shrink: 85 }
     }
 
     #[test]
@@ -187,8 +228,8 @@ mod tests {
     #[test]
     fn the_cache_gets_what_is_left_within_sane_bounds() {
         let cache = |limit, routes, connections| demand(limit, routes, connections).plan().certificates / MIB;
-        // The headroom is 15 % and what gets lost in rounding; connections are 18 MiB.
-        assert_eq!(cache(300, 40, 1_024), 300 - 24 - 40 - 45 - 18);
+        // The headroom is 15 % with 5 % of margin, and what gets lost in rounding; connections are 18 MiB.
+        assert_eq!(cache(300, 40, 1_024), 300 - 24 - 40 - 45 - 15 - 18);
         assert_eq!(cache(8_192, 100, 1_024), 256);
         // All connections would leave nothing: a sixteenth of the limit.
         assert_eq!(cache(320, 100, 20_000), 20);
@@ -203,14 +244,35 @@ mod tests {
         for cert_cache in [None, Some(32 * MIB)] {
             let demand = Demand { cert_cache, ..demand(300, 100, 20_000) };
             assert!(!demand.plan().fits());
-            let Advice { limit, connections } = demand.advice();
+            let Advice { limit, connections, .. } = demand.advice();
+            let limit = limit.unwrap();
             assert!(Demand { limit, ..demand }.plan().fits(), "{limit}");
             assert!(!Demand { limit: limit - MIB, ..demand }.plan().fits(), "{limit}");
-            let connections = usize::try_from(connections).unwrap();
+            let connections = usize::try_from(connections.unwrap()).unwrap();
             assert!(connections > 1_000);
             assert!(Demand { connections, ..demand }.plan().fits(), "{connections}");
             assert!(!Demand { connections: connections + 100, ..demand }.plan().fits(), "{connections}");
         }
+    }
+
+    #[test]
+    fn a_cache_that_is_larger_than_the_limit_does_not_fit_and_no_advice_is_nothing() {
+        let cache = |bytes| Demand { cert_cache: Some(bytes), ..demand(512, 25, 10_000) };
+        let large = cache(100 << 30);
+        assert!(!large.plan().fits());
+        let Advice { limit, connections, cert_cache } = large.advice();
+        assert!(limit.is_some_and(|limit| limit > 100 << 30));
+        assert_eq!(connections, None, "none at all would not do");
+        assert!(cache(cert_cache.unwrap()).plan().fits());
+        let text = large.advice().to_string();
+        assert!(text.contains("give the process at least") && text.contains("cert-cache to at most"), "{text}");
+        assert!(!text.contains("max-connections"), "{text}");
+        // 16 EiB: the sum would begin again at zero.
+        let endless = cache(u64::MAX);
+        assert!(!endless.plan().fits());
+        let Advice { limit, connections, cert_cache: less } = endless.advice();
+        assert_eq!((limit, connections, less), (None, None, cert_cache));
+        assert!(endless.plan().to_string().starts_with("limit 512 MiB < "));
     }
 
     #[test]
@@ -224,6 +286,7 @@ mod tests {
             let demand = Demand { limit, ..demand(0, 100, 20_000) };
             assert!(demand.plan().certificates >= CACHE_FLOOR);
             demand.advice();
+            Demand { routes: u64::MAX, connections: usize::MAX, ..demand }.advice();
         }
     }
 
@@ -232,6 +295,9 @@ mod tests {
         let text = demand(512, 25, 10_240).plan().to_string();
         assert!(text.starts_with("limit 512 MiB = fixed 24 MiB + routes 25 MiB + certificates "), "{text}");
         assert!(text.contains(" + connections 180 MiB + headroom "), "{text}");
+        let sealed = Demand { sealed: 64 * MIB, ..demand(512, 25, 10_240) }.plan();
+        assert!(sealed.to_string().contains(" + sealed 64 MiB + connections"), "{sealed}");
+        assert_eq!((sealed.sum(), sealed.fits()), (512 * MIB, true));
         assert!(demand(64, 100, 0).plan().to_string().starts_with("limit 64 MiB < fixed"));
         assert_eq!(Mebibytes(MIB * 3 / 2).to_string(), "1.5 MiB");
     }

@@ -48,6 +48,47 @@ async fn an_operator_changes_the_budget_and_takes_it_back() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_reset_to_what_is_planned_says_what_was_planned() -> Result<()> {
+    let options =
+        Options::default().without_cert_cache().argument("--memory-limit=1GiB").argument("--max-connections=100");
+    let world = World::open_with(1, options).await?;
+    let planned = world.budget().await?;
+    assert_eq!(planned, 256 << 20);
+    let change = world.json(&["budget", "3MiB"]).await?;
+    assert_eq!((&change["wasBytes"], &change["budgetBytes"]), (&json!(planned), &json!(3 << 20)));
+    let change = world.json(&["budget", "reset"]).await?;
+    assert_eq!((&change["wasBytes"], &change["budgetBytes"]), (&json!(3 << 20), &json!(planned)));
+    assert_eq!((&change["wantedBytes"], &change["stage"]), (&json!(planned), &json!("calm")));
+    assert_eq!(world.budget().await?, planned);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_budget_that_cannot_be_had_says_why_and_what_would_do() -> Result<()> {
+    let world = World::open_with(1, Options::default().argument("--memory-limit=1GiB")).await?;
+    for size in ["100GiB", "16EiB"] {
+        let printed = world.certs(&["budget", size]).await?;
+        assert_eq!(printed.code, Some(0), "{printed:?}");
+        assert!(printed.out.contains("warning: the memory limit is too small"), "{printed:?}");
+        assert!(printed.out.contains("cert-cache to at most") && !printed.out.contains("at most 0"), "{printed:?}");
+        let status = world.gateway.admin("/api/v1/status").await?;
+        assert_eq!(status["overload"]["plan"]["fits"], json!(false), "{status}");
+    }
+    let printed = world.certs(&["budget", "reset"]).await?;
+    assert!(!printed.out.contains("warning"), "{printed:?}");
+    world.configure(&json!({"overload-shrink": "1%"}))?;
+    eventually("memory is short", async || {
+        let status = world.gateway.admin("/api/v1/status").await?;
+        ensure(status["overload"]["stage"] == "shrink", || status.to_string())
+    })
+    .await?;
+    let printed = world.certs(&["budget", "64MiB"]).await?;
+    assert!(printed.out.contains("budget 2.0 MiB") && printed.out.contains("stage shrink"), "{printed:?}");
+    assert!(printed.out.contains("64.0 MiB as soon as there is room"), "{printed:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_operators_budget_lasts_through_other_changes_until_the_setting_itself_changes() -> Result<()> {
     let world = World::open_with(1, Options::default().without_cert_cache()).await?;
     world.configure(&json!({"cert-cache": "1MiB"}))?;
@@ -96,6 +137,7 @@ async fn what_is_no_size_or_comes_from_a_page_elsewhere_changes_nothing() -> Res
         connection.status().await
     };
     assert_eq!(post("POST /api/v1/cache/budget?size=much", "").await?, 400);
+    assert_eq!(post("POST /api/v1/cache/budget?size=64", "").await?, 400, "the unit was forgotten");
     assert_eq!(post("POST /api/v1/cache/budget", "").await?, 400);
     assert_eq!(post("GET /api/v1/cache/budget?size=3MiB", "").await?, 405);
     assert_eq!(post("POST /api/v1/cache/budget?size=3MiB", "Origin: https://evil.test\r\n").await?, 403);

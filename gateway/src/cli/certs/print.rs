@@ -120,12 +120,16 @@ const FEW_REFERENCES: f64 = 1000.0;
 pub(super) fn advice(answer: &Value) -> String {
     let references = answer["references"].as_f64().unwrap_or(0.0);
     let sizes = answer["sizes"].as_array().map_or(&[][..], Vec::as_slice);
+    let counted = answer["countedSeconds"].as_f64().and_then(|seconds| SignedDuration::try_from_secs_f64(seconds).ok());
+    let counted = coarse(counted.unwrap_or_default());
     if sizes.is_empty() {
-        return "no certificate was asked for yet, so there is nothing to advise\n".to_owned();
+        return format!(
+            "no certificate was asked for in the {counted} since counting began, so there is nothing to advise\n"
+        );
     }
     let mut table = Table::new(&["BUDGET", "FOUND", "SLOWEST 1 % WAIT", ""]);
     for size_of in sizes {
-        let is_now = size_of["budgetBytes"] == answer["budgetBytes"];
+        let is_now = size_of["budgetBytes"] == answer["presentBudgetBytes"];
         table.row([
             size(&size_of["budgetBytes"]),
             percent(&size_of["hitRatio"]),
@@ -134,9 +138,16 @@ pub(super) fn advice(answer: &Value) -> String {
         ]);
     }
     let mut lines = Lines(table.to_string());
+    let (followed, present) = (&answer["budgetBytes"], &answer["presentBudgetBytes"]);
+    if followed != present {
+        let said =
+            format!("{} now; shares of {} are told of, until another budget has lasted", size(present), size(followed));
+        lines.add("budget", said);
+    }
+    lines.add("counted for", counted);
     lines.add("measured now", format!("{} of {references:.0} references found", percent(&answer["measuredHitRatio"])));
     if let Some(error) = answer["error"].as_f64() {
-        lines.add("error", format!("{:+.2} points at the present budget", error * 100.0));
+        lines.add("error", format!("{:+.2} points at {}", error * 100.0, size(followed)));
     }
     let cost = &answer["missSeconds"];
     lines.add(
@@ -165,7 +176,19 @@ fn seconds(value: &Value) -> String {
 
 /// What a change of the budget came to.
 pub(super) fn budget(answer: &Value) -> String {
-    format!("budget {}, was {}; {}\n", size(&answer["budgetBytes"]), size(&answer["wasBytes"]), text(&answer["lasts"]))
+    let (is, was) = (&answer["budgetBytes"], &answer["wasBytes"]);
+    let mut lines = format!("budget {}, was {}; {}\n", size(is), size(was), text(&answer["lasts"]));
+    let wanted = &answer["wantedBytes"];
+    // Writing to a String cannot fail.
+    if wanted.is_u64() && wanted != is {
+        let stage = text(&answer["stage"]);
+        let why = if stage == "calm" { "was short" } else { "is short" };
+        let _ = writeln!(lines, "memory {why} (stage {stage}): {} as soon as there is room for it", size(wanted));
+    }
+    if let Some(warning) = answer["warning"].as_str() {
+        let _ = writeln!(lines, "warning: {}", clean(warning));
+    }
+    lines
 }
 
 /// Facts with their headings.
@@ -304,6 +327,31 @@ mod tests {
         let printed = list(&certificate);
         assert!(!printed.contains(['\u{1b}', '\u{7}', '\r']), "{printed:?}");
         assert!(printed.contains("tried again in 3 s"), "{printed:?}");
+    }
+
+    #[test]
+    fn a_budget_that_has_to_wait_or_cannot_work_out_says_so() {
+        let mut answer = json!({"budgetBytes": 3 << 20, "wantedBytes": 3 << 20, "wasBytes": 2 << 20, "stage": "calm",
+            "warning": null, "lasts": "until then"});
+        assert_eq!(budget(&answer), "budget 3.0 MiB, was 2.0 MiB; until then\n");
+        answer["wantedBytes"] = json!(64 << 20);
+        answer["stage"] = json!("shrink");
+        answer["warning"] = json!("too small");
+        let printed = budget(&answer);
+        assert!(printed.contains("memory is short (stage shrink): 64.0 MiB as soon"), "{printed}");
+        assert!(printed.ends_with("warning: too small\n"), "{printed}");
+    }
+
+    #[test]
+    fn advice_after_a_change_of_the_budget_says_what_it_is_about() {
+        let mut answer = json!({"budgetBytes": 32 << 20, "presentBudgetBytes": 2 << 20, "countedSeconds": 7000.0,
+            "sizes": [{"budgetBytes": 32 << 20, "hitRatio": 0.9, "certificateSecondsP99": 0.0}],
+            "references": 5000.0, "measuredHitRatio": 0.8, "error": 0.1, "missSeconds": {}});
+        let printed = advice(&answer);
+        assert!(printed.contains("2.0 MiB now; shares of 32.0 MiB") && printed.contains("116 min"), "{printed}");
+        assert!(!printed.lines().nth(1).is_some_and(|row| row.contains("now")), "{printed}");
+        answer["sizes"] = json!([]);
+        assert!(advice(&answer).contains("in the 116 min since counting began"));
     }
 
     #[test]
