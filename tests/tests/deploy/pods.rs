@@ -103,6 +103,8 @@ async fn replicas_are_set_by_the_autoscaler_alone_and_by_the_cpu_that_is_request
         for (kind, resource) in [("requests", "cpu"), ("requests", "memory"), ("limits", "memory")] {
             assert!(resources[kind][resource].is_string(), "{variant}: {kind} of {resource}");
         }
+        // A node that runs short of memory kills first who uses more than was requested.
+        assert_eq!(resources["requests"]["memory"], resources["limits"]["memory"], "{variant}");
         if let Some(autoscaler) = autoscaled {
             let target = &autoscaler["spec"]["scaleTargetRef"];
             let expected = ["apiVersion", "kind"].map(|field| &deployment[field]);
