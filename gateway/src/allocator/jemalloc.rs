@@ -15,26 +15,26 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 ///
 /// `thread.arena`, `thread.tcache.enabled`: jemalloc(3), "MALLCTL NAMESPACE".
 pub(crate) fn keep_for_long() {
-    if let Err(error) = try_keep_for_long() {
+    /// That of the first such thread.
+    static ARENA: OnceLock<u32> = OnceLock::new();
+    let arena = b"thread.arena\0".name().read().map(|first| *ARENA.get_or_init(|| first));
+    if let Err(error) = arena.and_then(keep_in) {
         tracing::warn!(%error, "the allocator does not keep the configuration apart; it will take more memory");
     }
 }
 
-fn try_keep_for_long() -> Result<(), Error> {
-    /// That of the first such thread.
-    static ARENA: OnceLock<u32> = OnceLock::new();
-    let arena = b"thread.arena\0".name();
-    let first: u32 = arena.read()?;
-    arena.write(*ARENA.get_or_init(|| first))?;
-    b"thread.tcache.enabled\0".name().write(false)
-}
-
-/// For a thread that allocates what is kept for a while: gives it an arena that no other thread has.
-pub(crate) fn keep_apart() {
-    let arena: Result<u32, Error> = b"arenas.create\0".name().read();
-    if let Err(error) = arena.and_then(|arena| b"thread.arena\0".name().write(arena)) {
+/// For a thread that makes certificates, which are kept for a while: the same, in an arena for these threads alone.
+pub(crate) fn keep_certificates() {
+    static ARENA: OnceLock<Result<u32, Error>> = OnceLock::new();
+    let arena = *ARENA.get_or_init(|| b"arenas.create\0".name().read());
+    if let Err(error) = arena.and_then(keep_in) {
         tracing::warn!(%error, "the allocator does not keep certificates apart; they will take more memory");
     }
+}
+
+fn keep_in(arena: u32) -> Result<(), Error> {
+    b"thread.arena\0".name().write(arena)?;
+    b"thread.tcache.enabled\0".name().write(false)
 }
 
 /// Does `work` with blocks of memory of which only what is written to takes any: large blocks that it allocates are not in

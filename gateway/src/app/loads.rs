@@ -18,7 +18,7 @@ pub(super) fn runtime() -> io::Result<Handle> {
     let runtime = Builder::new_current_thread().thread_name("postern-read").enable_all().build()?;
     let handle = runtime.handle().clone();
     thread::Builder::new().name("postern-certs".to_owned()).spawn(move || {
-        allocator::keep_apart();
+        allocator::keep_certificates();
         runtime.block_on(std::future::pending::<()>());
     })?;
     Ok(handle)

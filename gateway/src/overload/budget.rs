@@ -119,8 +119,8 @@ impl CertBudget {
 
 /// Moves what the cache has kept together, and gives back the pages that become free.
 fn gather(certs: &CertStore, woken: &Receiver<()>) {
-    // What is freed must not be kept for this thread's own use, and goes to where no traffic is.
-    allocator::keep_for_long();
+    // What is freed must not be kept for this thread's own use, and goes to where other certificates are.
+    allocator::keep_certificates();
     while woken.recv().is_ok() {
         let began = Instant::now();
         let mut working = began;
