@@ -16,6 +16,10 @@ const MAX_H2_STREAMS: usize = 100;
 const H2_STREAM_WINDOW: u32 = 64 * 1024;
 /// A connection's window.
 const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// What the kernel may keep of an answer that is not read on, because its client does not take it, in bytes; it takes twice as
+/// much for its own (`SO_RCVBUF`, socket(7)). Left to itself it keeps 900 KiB, which count against the memory limit as well.
+/// Enough for 1 Gbit/s at 1 ms.
+const RECEIVE_BUFFER: usize = 128 * 1024;
 /// Connections of h2c peers are pooled apart: pingora's reuse hash doesn't tell the protocol.
 const H2C_GROUP: u64 = 1;
 /// So are those that were made for an upgrade and did not become one.
@@ -47,6 +51,7 @@ impl Peers {
         http1.connection_timeout = Some(timeouts.connect);
         http1.total_connection_timeout = Some(timeouts.connect);
         http1.idle_timeout = Some(timeouts.idle);
+        http1.tcp_recv_buf = Some(RECEIVE_BUFFER);
         let mut h2c = http1.clone();
         h2c.set_http_version(2, 2);
         h2c.max_h2_streams = MAX_H2_STREAMS;
