@@ -63,6 +63,10 @@ pub struct Config {
     pub header_timeout: Duration,
     /// How long a connection may idle between requests.
     pub keepalive_timeout: Duration,
+    /// How long a client may take nothing of what it is sent.
+    pub write_stall_timeout: Duration,
+    /// Bytes of bodies that may wait for clients and endpoints; as much as there is memory for if there is none.
+    pub max_buffered: Option<bytesize::ByteSize>,
     /// Downstream connections at the same time, in all.
     pub max_connections: usize,
     /// Downstream connections at the same time from one address; a quarter of those in all if there is none.

@@ -1,5 +1,6 @@
 //! Downstream connections: what is known of one for as long as it lives, and how its requests reach pingora.
 
+pub(crate) mod bodies;
 mod digests;
 mod frame;
 mod frame_flood;

@@ -10,7 +10,7 @@ mod turns;
 use std::fmt;
 use std::str::FromStr;
 
-use metrics::{Unit, describe_counter, describe_gauge};
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use xds::resource::Visibility;
 
 pub use accept::{Policy, serve};
@@ -145,6 +145,12 @@ pub fn describe_metrics() {
         "Connections accepted, by listener, those refused afterwards included."
     );
     describe_gauge!("postern_listener_connections", Unit::Count, "Connections open now, by listener.");
+    describe_gauge!("postern_listener_streams", Unit::Count, "Streams of HTTP/2 served now, by listener.");
+    describe_histogram!(
+        "postern_listener_most_streams",
+        Unit::Count,
+        "Most streams at a time of each HTTP/2 connection that has ended, by listener."
+    );
     describe_counter!(
         "postern_listener_refused_total",
         Unit::Count,

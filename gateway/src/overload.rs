@@ -10,6 +10,7 @@
 //! worker busy. Each stage includes those before it.
 
 mod budget;
+mod buffers;
 mod cgroup;
 mod figures;
 mod limit;
@@ -20,6 +21,7 @@ mod pressure;
 mod stage;
 
 pub(crate) use budget::CertBudget;
+pub(crate) use buffers::{Ended, Stalled};
 pub(crate) use figures::describe_metrics;
 pub use limit::MemoryLimit;
 pub(crate) use monitor::{Overload, Settings};

@@ -33,6 +33,7 @@ use pingora_http::RequestHeader;
 use pingora_proxy::{FailToProxy, Session};
 use tokio::sync::watch;
 
+use crate::connection::bodies::SHORT_STALL;
 use crate::connection::{self, Connection};
 use crate::live::Live;
 use crate::route::Matched;
@@ -50,11 +51,6 @@ use retry::Exchange;
 
 pub use figures::describe_metrics;
 pub use settings::Settings;
-
-/// How long an HTTP/2 client may take no byte of a stream that it opened no window for: what waits for it, up to 64 KiB and
-/// about 500 KiB of the upstream's answer, is held for that long; less while memory is short. (Of HTTP/1.1, the connection
-/// takes care.)
-const HTTP2_WRITE_STALL: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(10));
 
 /// Says whether the gateway is ready, for `/ready` on the internal listener.
 pub type Readiness = Arc<dyn Fn() -> bool + Send + Sync>;
@@ -129,13 +125,14 @@ impl Postern {
         admit::admit(&self.tables.load(), &arrival, request, (self.is_ready)())
     }
 
-    /// Idle connections and slow headers are the connection's business; see [`connection::Settings`].
+    /// Idle connections, slow headers and, of HTTP/1.1, clients that read nothing are the connection's business; see
+    /// [`connection::Settings`].
     fn prepare(&self, session: &mut Session) {
-        let stream_idle = self.settings.load().stream_idle;
+        let Settings { stream_idle, write_stall, .. } = **self.settings.load();
         session.set_read_timeout(stream_idle);
-        let (calm, short) = HTTP2_WRITE_STALL;
-        let write_stall = session.is_http2().then(|| if connection::is_memory_short(session) { short } else { calm });
-        session.set_write_timeout(stream_idle.or(write_stall));
+        let patience = if connection::is_memory_short(session) { write_stall.min(SHORT_STALL) } else { write_stall };
+        let write_timeout = stream_idle.or(session.is_http2().then_some(patience));
+        session.set_write_timeout(write_timeout);
         if connection::is_ending(session) {
             session.set_keepalive(None);
         }

@@ -13,6 +13,9 @@ use crate::config::LogFormat;
 const SECONDS: [f64; 15] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 60.0];
 
+/// Streams at a time: twice the one before, up to what a connection may have.
+const STREAMS: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
+
 /// Changes which log lines are written.
 #[derive(Clone, Debug)]
 pub(crate) struct LogLevel(reload::Handle<EnvFilter, Registry>);
@@ -61,6 +64,7 @@ fn explicit(level: &str) -> String {
 pub(crate) fn init_metrics() -> Result<PrometheusHandle, BuildError> {
     let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_streams".to_owned()), &STREAMS)?
         .install_recorder()?;
     describe();
     metrics::describe_gauge!("postern_ready", "1 while traffic should be sent here, 0 else");

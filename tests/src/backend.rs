@@ -47,6 +47,7 @@ pub enum Speaks {
 #[derive(Debug)]
 pub struct Backend {
     address: SocketAddr,
+    speaks: Speaks,
     state: Arc<State>,
     accepting: JoinHandle<()>,
 }
@@ -83,12 +84,17 @@ impl Backend {
             permits: Semaphore::new(0),
         });
         let accepting = tokio::spawn(accept(listener, speaks, Arc::clone(&state)));
-        Ok(Self { address, state, accepting })
+        Ok(Self { address, speaks, state, accepting })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What it understands.
+    pub fn speaks(&self) -> Speaks {
+        self.speaks
     }
 
     /// How many requests it has had.

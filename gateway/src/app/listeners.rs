@@ -73,6 +73,7 @@ pub(super) fn overload_settings(config: &Config, max_connections: usize) -> over
         thresholds: config.overload,
         cert_cache: config.cert_cache.map(|size| size.as_u64()),
         max_connections,
+        max_buffered: config.max_buffered.map(|size| size.as_u64()),
     }
 }
 
@@ -137,6 +138,7 @@ fn connection_settings(config: &Config) -> connection::Settings {
     connection::Settings {
         header_timeout: config.header_timeout,
         idle_timeout: config.keepalive_timeout,
+        write_stall_timeout: config.write_stall_timeout,
         ..connection::Settings::default()
     }
 }
@@ -155,6 +157,7 @@ fn proxy_settings(config: &Config) -> proxy::Settings {
         trusted_proxies: config.trusted_proxies.clone(),
         endpoint_wait: config.endpoint_wait,
         stream_idle: Some(config.stream_idle_timeout).filter(|timeout| !timeout.is_zero()),
+        write_stall: config.write_stall_timeout,
         access_log: config.access_log,
         ..proxy::Settings::default()
     }

@@ -54,7 +54,7 @@ pub(super) fn parse_memory_limit(text: &str) -> Result<MemoryLimit, String> {
     }
 }
 
-pub(super) fn parse_cert_cache(text: &str) -> Result<Option<ByteSize>, String> {
+pub(super) fn parse_auto_size(text: &str) -> Result<Option<ByteSize>, String> {
     if text == "auto" {
         return Ok(None);
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::layers::{ConfigFault, Layers, Origin, place};
 use super::parse::{
-    default_address, parse_auto_count, parse_auto_switch, parse_cert_cache, parse_listen, parse_log_format,
+    default_address, parse_auto_count, parse_auto_size, parse_auto_switch, parse_listen, parse_log_format,
     parse_log_level, parse_memory_limit, parse_object, parse_secret_ref, parse_source, parse_tls_version, parse_word,
 };
 use super::setting::{GATEWAY_SETTINGS, Setting};
@@ -60,7 +60,7 @@ impl Reader<'_> {
             sealed_bytes: read.value("sealed-bytes", parse_size),
             memory_limit: read.value("memory-limit", parse_memory_limit),
             overload: read.thresholds(),
-            cert_cache: read.value("cert-cache", parse_cert_cache),
+            cert_cache: read.value("cert-cache", parse_auto_size),
             cert_loads: read.value("cert-loads", parse_count),
             cert_miss_rate: read.value("cert-miss-rate", parse_count),
             default_certificate: read.optional("default-certificate", parse_secret_ref),
@@ -68,6 +68,8 @@ impl Reader<'_> {
             handshake_timeout: read.value("handshake-timeout", parse_time),
             header_timeout: read.value("header-timeout", parse_time),
             keepalive_timeout: read.value("keepalive-timeout", parse_time),
+            write_stall_timeout: read.value("write-stall-timeout", parse_time),
+            max_buffered: read.value("max-buffered", parse_auto_size),
             max_connections: read.value("max-connections", parse_count),
             max_connections_per_client: read.value("max-connections-per-client", parse_auto_count),
             proxy_protocol: read.value("proxy-protocol", parse_switch),

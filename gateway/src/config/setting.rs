@@ -159,6 +159,19 @@ pub const GATEWAY_SETTINGS: &[Setting] = &[
     one("handshake-timeout", "TIME", "10s", "How long hello, certificate and handshake may take together").live(),
     one("header-timeout", "TIME", "10s", "How long a request's header may take from its first byte").live(),
     one("keepalive-timeout", "TIME", "60s", "How long a connection may idle between requests").live(),
+    one(
+        "write-stall-timeout",
+        "TIME",
+        "60s",
+        "How long a client may take nothing of an answer that waits for it; 10s, if that is less, while memory is short",
+    ).live(),
+    one(
+        "max-buffered",
+        "auto|SIZE",
+        "auto",
+        "Bytes of bodies that may wait for clients and endpoints; from three quarters on those end that stand still. \
+         `auto` is what is left of the memory limit, and 1GiB without one",
+    ).live(),
     one("max-connections", "COUNT", "20000", "Downstream connections at the same time").live(),
     one(
         "max-connections-per-client",

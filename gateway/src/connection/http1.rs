@@ -12,6 +12,7 @@ use pingora_core::protocols::http::ServerSession;
 use pingora_proxy::ProxyHttp;
 use tokio::time::Instant;
 
+use super::bodies::{self, Accounts};
 use super::header_phase::GATE;
 use super::service::{Service, Watches};
 use super::stream::Downstream;
@@ -36,7 +37,12 @@ where
             return;
         }
         let session = next_session(stream, carried, &service.settings.load());
-        let served = GATE.scope(gate, service.http.process_new_http(session, &watches.shutdown)).await;
+        let stall = service.settings.load().write_stall_timeout;
+        let serving = GATE.scope(gate, service.http.process_new_http(session, &watches.shutdown));
+        let accounts = Accounts { pressure: watches.pressure.clone(), connection: None };
+        let Ok(served) = bodies::watch(accounts, stall, serving).await else {
+            return;
+        };
         let Some((io, settings)) = served.map(pingora_core::apps::ReusedHttpStream::consume) else {
             return;
         };

@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::os::fd::AsRawFd;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use pingora_proxy::ProxyHttp;
 use tokio::sync::Notify;
 
 use super::Closed;
+use super::bodies::{self, Accounts};
 use super::frame::Alarm;
 use super::service::{Service, Watches};
 use super::stream::Downstream;
@@ -137,13 +138,17 @@ impl Http2 {
 /// The streams of a connection that are being served. Holds the connection's permit, as each of them does.
 struct Streams {
     open: AtomicUsize,
+    /// The most that were open at a time.
+    most: AtomicUsize,
     ended: Notify,
-    _permit: Permit,
+    /// Bytes of bodies that wait.
+    held: Arc<AtomicU64>,
+    permit: Permit,
 }
 
 impl Streams {
     fn new(permit: Permit) -> Self {
-        Self { open: AtomicUsize::new(0), ended: Notify::new(), _permit: permit }
+        Self { open: 0.into(), most: 0.into(), ended: Notify::new(), held: Arc::default(), permit }
     }
 
     fn spawn<P>(self: &Arc<Self>, session: HttpSession, service: &Service<P>, watches: &Watches)
@@ -151,13 +156,19 @@ impl Streams {
         P: ProxyHttp + Send + Sync + 'static,
         P::CTX: Send + Sync,
     {
-        self.open.fetch_add(1, Ordering::Relaxed);
+        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most.fetch_max(open, Ordering::Relaxed);
+        self.permit.stream_opened();
         let busy = Busy(Arc::clone(self));
         let http = Arc::clone(&service.http);
         let shutdown = watches.shutdown.clone();
+        let accounts = Accounts { pressure: watches.pressure.clone(), connection: Some(Arc::clone(&self.held)) };
+        let stall = service.settings.load().write_stall_timeout;
         tokio::spawn(async move {
             let _busy = busy;
-            http.process_new_http(ServerSession::new_http2(session), &shutdown).await;
+            let serving = http.process_new_http(ServerSession::new_http2(session), &shutdown);
+            // Given up, the stream is reset.
+            let _ended = bodies::watch(accounts, stall, serving).await;
         });
     }
 
@@ -174,11 +185,18 @@ impl Streams {
     }
 }
 
+impl Drop for Streams {
+    fn drop(&mut self) {
+        self.permit.most_streams(*self.most.get_mut());
+    }
+}
+
 /// Counts a stream as open until dropped.
 struct Busy(Arc<Streams>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
+        self.0.permit.stream_ended();
         if self.0.open.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.0.ended.notify_one();
         }

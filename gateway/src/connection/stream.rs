@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
+use super::bodies;
 use super::digests::Digests;
 use super::frame::{Alarm, FrameWatch, PREFACE};
 use super::header_phase::{HeaderFault, HeaderGate, HeaderPhase};
@@ -189,8 +190,10 @@ impl Downstream {
     }
 
     fn count_sent(&mut self, result: &Poll<io::Result<usize>>) {
-        if let (Some(frames), Poll::Ready(Ok(bytes))) = (&mut self.http2, result) {
-            frames.sent(*bytes);
+        let Poll::Ready(Ok(bytes)) = result else { return };
+        match &mut self.http2 {
+            Some(frames) => frames.sent(*bytes),
+            None => bodies::written(*bytes),
         }
     }
 

@@ -202,6 +202,24 @@ impl Permit {
     }
 }
 
+/// The streams of an HTTP/2 connection.
+impl Permit {
+    /// A stream is served from now on.
+    pub(crate) fn stream_opened(&self) {
+        self.admission.figures(self.listener).streams.increment(1);
+    }
+
+    /// One is not any more.
+    pub(crate) fn stream_ended(&self) {
+        self.admission.figures(self.listener).streams.decrement(1);
+    }
+
+    /// The connection is at its end, and has had at most so many at a time.
+    pub(crate) fn most_streams(&self, streams: usize) {
+        self.admission.figures(self.listener).most_streams.record(streams as f64);
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(source) = self.source {

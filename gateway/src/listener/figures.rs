@@ -1,6 +1,6 @@
 //! What the listeners count: handles registered once, so that a connection looks nothing up.
 
-use metrics::{Counter, Gauge, counter, gauge};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use super::ListenerName;
 
@@ -65,6 +65,8 @@ pub(super) struct Figures([OfListener; ListenerName::ALL.len()]);
 pub(super) struct OfListener {
     pub(super) accepted: Counter,
     pub(super) open: Gauge,
+    pub(super) streams: Gauge,
+    pub(super) most_streams: Histogram,
     refused: [Counter; Refused::ALL.len()],
     errors: [Counter; AcceptFault::ALL.len()],
 }
@@ -88,6 +90,8 @@ impl OfListener {
         Self {
             accepted: counter!("postern_listener_accepted_total", "listener" => listener),
             open: gauge!("postern_listener_connections", "listener" => listener),
+            streams: gauge!("postern_listener_streams", "listener" => listener),
+            most_streams: histogram!("postern_listener_most_streams", "listener" => listener),
             refused: Refused::ALL.map(refused),
             errors: AcceptFault::ALL.map(error),
         }

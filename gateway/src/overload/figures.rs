@@ -9,6 +9,8 @@ use super::plan::Plan;
 pub(super) struct Figures {
     limit: Gauge,
     working_set: Gauge,
+    buffered: Gauge,
+    buffered_limit: Gauge,
     stage: Gauge,
     changes: [Counter; Stage::ALL.len()],
 }
@@ -19,6 +21,8 @@ impl Figures {
         let figures = Self {
             limit: gauge!("postern_memory_limit_bytes"),
             working_set: gauge!("postern_memory_working_set_bytes"),
+            buffered: gauge!("postern_overload_buffered_bytes"),
+            buffered_limit: gauge!("postern_overload_buffered_limit_bytes"),
             stage: gauge!("postern_overload_stage"),
             changes: Stage::ALL.map(change),
         };
@@ -34,6 +38,12 @@ impl Figures {
 
     pub(super) fn working_set(&self, bytes: u64) {
         self.working_set.set(bytes as f64);
+    }
+
+    /// Bytes of bodies that wait, and may wait.
+    pub(super) fn buffered(&self, bytes: u64, limit: u64) {
+        self.buffered.set(bytes as f64);
+        self.buffered_limit.set(limit as f64);
     }
 
     pub(super) fn stage(&self, stage: Stage) {
@@ -85,6 +95,21 @@ pub(crate) fn describe_metrics() {
         "postern_overload_stage_changes_total",
         Unit::Count,
         "Times that a stage of overload began, by stage."
+    );
+    describe_gauge!(
+        "postern_overload_buffered_bytes",
+        Unit::Bytes,
+        "Bytes of bodies that wait, at most, for clients and endpoints that do not take them."
+    );
+    describe_gauge!(
+        "postern_overload_buffered_limit_bytes",
+        Unit::Bytes,
+        "Above this, no request may begin to wait; above three quarters of it, those that stand still end."
+    );
+    describe_counter!(
+        "postern_overload_ended_total",
+        Unit::Count,
+        "Requests ended for what waited of their bodies: stalled for too long, for longest, or asking for more above the limit."
     );
     describe_counter!(
         "postern_overload_refused_total",

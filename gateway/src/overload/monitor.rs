@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
+use super::buffers::Limits;
 use super::cgroup::Reading;
 use super::figures::Figures;
 use super::meter::{Meter, SELF};
@@ -49,6 +50,9 @@ const GROW: Duration = Duration::from_secs(60);
 /// A plan takes milliseconds, and up to a second where it makes a large cache smaller. Whoever waits for longer goes on.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// Bytes of bodies that may wait where no memory limit is known.
+const DEFAULT_BUFFERED: u64 = 1 << 30;
+
 /// A host with its routes, where too few are there to measure it.
 const PER_HOST: u64 = 300;
 
@@ -66,6 +70,8 @@ pub(crate) struct Settings {
     pub(crate) cert_cache: Option<u64>,
     /// How many may be open.
     pub(crate) max_connections: usize,
+    /// Bytes of bodies that may wait; `None` for as much as there is memory for.
+    pub(crate) max_buffered: Option<u64>,
 }
 
 /// The monitor's outside. It looks until this is dropped.
@@ -284,6 +290,7 @@ impl Monitor {
         self.view.working_set.store(working_set, Relaxed);
         self.figures.limit(limit);
         self.figures.working_set(working_set);
+        self.bound_buffers(limit, working_set);
         let percent = reading.map_or(f64::NEG_INFINITY, Reading::percent);
         let before = self.ladder.stage();
         if self.ladder.observe(percent, thresholds, now) {
@@ -293,6 +300,26 @@ impl Monitor {
         self.recover(reading, thresholds, now);
         let is_tense = percent >= thresholds.of(Stage::Shrink) - TENSION || self.ladder.stage() > Stage::Calm;
         self.pause = if is_tense { TENSE } else { CALM };
+    }
+
+    /// What waits may grow by what is left until a stage begins; that bounds it between two looks.
+    fn bound_buffers(&self, limit: u64, working_set: u64) {
+        let Settings { thresholds, max_buffered, .. } = **self.settings.load();
+        let buffers = self.view.pressure.buffers();
+        let held = buffers.held();
+        let last = u8::midpoint(thresholds.refuse, 100);
+        let memory = [thresholds.close, thresholds.refuse, last].map(|percent| match limit {
+            0 => u64::MAX,
+            _ => (held + limit / 100 * u64::from(percent)).saturating_sub(working_set),
+        });
+        let most = max_buffered.or((limit == 0).then_some(DEFAULT_BUFFERED)).unwrap_or(u64::MAX);
+        let limits = Limits {
+            stalled: memory[0].min(most / 4 * 3),
+            fresh: memory[1].min(most),
+            all: memory[2].min(most.saturating_mul(2)),
+        };
+        buffers.set_limits(limits);
+        self.figures.buffered(held, limits.fresh);
     }
 
     fn enter(&self, before: Stage, limit: u64, working_set: u64) {

@@ -1,4 +1,4 @@
-//! What connections and requests see of overload: one number to read, and a call to leave.
+//! What connections and requests see of overload: one number to read, a call to leave, and a place to say what waits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Stage;
+use super::buffers::Buffers;
 use crate::listener::ListenerName;
 
 /// What a client that is refused should wait, in seconds (RFC 9110 §10.2.3): a stage lasts for some seconds at least.
@@ -41,6 +42,7 @@ struct Shared {
     responses: AtomicU32,
     groups: [Notify; GROUPS],
     refused: [Counter; Refused::ALL.len()],
+    buffers: Arc<Buffers>,
 }
 
 /// What is refused in [`Stage::Refuse`].
@@ -73,12 +75,18 @@ impl Pressure {
             responses: AtomicU32::new(0),
             groups: Default::default(),
             refused: Refused::ALL.map(refused),
+            buffers: Arc::new(Buffers::new()),
         }))
     }
 
     /// The stage as it is now.
     pub(crate) fn stage(&self) -> Stage {
         Stage::ALL[usize::from(self.0.stage.load(Relaxed)) % Stage::ALL.len()]
+    }
+
+    /// Bodies under way.
+    pub(crate) fn buffers(&self) -> &Arc<Buffers> {
+        &self.0.buffers
     }
 
     /// A stage begins.

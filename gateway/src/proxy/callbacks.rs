@@ -1,5 +1,7 @@
 //! pingora's callbacks: each is a call of what the other files decide.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use pingora_core::modules::http::HttpModules;
@@ -11,6 +13,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use super::context::RequestContext;
 use super::{Postern, response};
+use crate::connection::bodies::{self, To};
 
 #[async_trait]
 impl ProxyHttp for Postern {
@@ -57,10 +60,12 @@ impl ProxyHttp for Postern {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         ctx: &mut RequestContext,
     ) -> Result<()> {
-        self.count_body(body.as_ref(), ctx)
+        self.count_body(body.as_ref(), ctx)?;
+        bodies::hand_on(To::Endpoint, body, end_of_stream);
+        Ok(())
     }
 
     async fn upstream_response_filter(
@@ -72,6 +77,17 @@ impl ProxyHttp for Postern {
         ctx.has_response = true;
         response::remove_hop_by_hop(upstream_response);
         Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        _ctx: &mut RequestContext,
+    ) -> Result<Option<Duration>> {
+        bodies::hand_on(To::Client, body, end_of_stream);
+        Ok(None)
     }
 
     fn fail_to_connect(

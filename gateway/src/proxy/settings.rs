@@ -26,6 +26,8 @@ pub struct Settings {
     pub upstream: UpstreamTimeouts,
     /// How long a request or response may be silent, downstream or upstream; `None` for ever. Default: none, as Kourier.
     pub stream_idle: Option<Duration>,
+    /// How long an HTTP/2 client may take nothing of an answer that waits for it; less while memory is short. Default 60 s.
+    pub write_stall: Duration,
     /// Whether a line per request is written. Default: yes.
     pub access_log: bool,
 }
@@ -56,6 +58,7 @@ impl Default for Settings {
                 ping: Duration::from_secs(20),
             },
             stream_idle: None,
+            write_stall: Duration::from_secs(60),
             access_log: true,
         }
     }

@@ -8,4 +8,5 @@ mod frames;
 mod hoarding;
 mod plan;
 mod stages;
+mod waiting;
 mod world;

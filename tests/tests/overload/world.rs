@@ -1,6 +1,6 @@
 //! What a case plays in: a site behind a gateway, whose settings change.
 
-use postern_tests::backend::Backend;
+use postern_tests::backend::{Backend, Speaks};
 use postern_tests::ca::TestCa;
 use postern_tests::client::{Call, Reply, TlsClient};
 use postern_tests::gateway::{Gateway, Options, Program};
@@ -26,12 +26,18 @@ pub(crate) struct World {
 impl World {
     /// A gateway with these options and settings of `config-postern`.
     pub(crate) async fn open(options: Options, settings: &Value) -> Result<Self> {
+        Self::with(Backend::http1("shop").await?, options, settings).await
+    }
+
+    /// The same, with another backend.
+    pub(crate) async fn with(backend: Backend, options: Options, settings: &Value) -> Result<Self> {
         let (ca, manifests) = (TestCa::new()?, Manifests::new()?);
-        let backend = Backend::http1("shop").await?;
         let kingress = KIngress::new(NAMESPACE, "shop")
             .tls(&[HOST], "shop")
             .rule(Rule::external(&[HOST]).path(PathRule::to("shop")));
-        let mut objects = Service::new(NAMESPACE, "shop").endpoint(backend.address()).objects();
+        let port = if backend.speaks() == Speaks::H2c { "h2c" } else { "http" };
+        let service = Service::new(NAMESPACE, "shop").port_name(port).endpoint(backend.address());
+        let mut objects = service.objects();
         objects.extend([kingress.object(), secret(NAMESPACE, "shop", &ca.issue(&[HOST])?)]);
         manifests.write("shop.yaml", &objects)?;
         write_settings(&manifests, settings)?;
