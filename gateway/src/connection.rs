@@ -110,6 +110,19 @@ pub(crate) enum Closed {
 }
 
 impl Closed {
+    const ALL: [Self; 10] = [
+        Self::IdleTimeout,
+        Self::HeaderTimeout,
+        Self::HeaderTooLarge,
+        Self::RequestLine,
+        Self::WriteStalled,
+        Self::RapidReset,
+        Self::FrameFlood,
+        Self::MalformedStreams,
+        Self::Drained,
+        Self::Overload,
+    ];
+
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::IdleTimeout => "idle_timeout",
@@ -138,4 +151,8 @@ pub fn describe_metrics() {
         Unit::Count,
         "Connections closed by the gateway, by reason: idle, too slow, too large, abusive, drained, or to free memory."
     );
+    // From the beginning: a rate has to see the first one, too.
+    for reason in Closed::ALL {
+        counter!("postern_connection_closed_total", "reason" => reason.as_str()).absolute(0);
+    }
 }

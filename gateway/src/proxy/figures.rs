@@ -105,6 +105,8 @@ pub fn describe_metrics() {
         "postern_upstream_refused_addresses_total",
         "Addresses of endpoints that were left out, as they are this host's own or of its link"
     );
+    // From the beginning: a rate has to see the first one, too.
+    metrics::counter!("postern_upstream_refused_addresses_total").absolute(0);
     describe_gauge!("postern_upstream_waiting_requests", "Requests that wait for an endpoint");
     describe_gauge!("postern_routes_unpacked", "Route sets that requests came for in the last minute or two");
     describe_gauge!("postern_upstream_clusters_in_use", "Clusters that were used in the last minute or two");

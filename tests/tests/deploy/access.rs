@@ -36,7 +36,8 @@ impl World {
         let namespace = rendered.one("Deployment")?["metadata"]["namespace"].as_str().ok_or("no namespace")?;
         cluster.apply(gateway_service(namespace, &rendered.arguments()?))?;
         let user = grant(rendered, &cluster)?;
-        let mut options = Options::default().argument("--kubeconfig").argument(cluster.kubeconfig_of(&user)?);
+        let mut options =
+            Options::default().on_loopback().argument("--kubeconfig").argument(cluster.kubeconfig_of(&user)?);
         // The kubeconfig's namespace is not that of the pod.
         options = options.argument("--own-namespace").argument(namespace);
         for argument in rendered.arguments()?.into_iter().skip(1) {

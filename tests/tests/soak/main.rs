@@ -93,7 +93,7 @@ async fn a_gateway_that_refuses_as_it_declares_fails_nothing_and_does_not_pass()
         "--idle=0",
         "--downloads=0",
         "--",
-        "--memory-limit=10MiB",
+        "--memory-limit=32MiB",
     ];
     let (output, report) = soak(&arguments, &[]).await;
     let run = &report["runs"][0];
