@@ -119,7 +119,7 @@ impl Ledger {
     /// Takes in the failures of a report that came so many seconds after the start.
     pub(crate) fn hear(&mut self, at: f64, tick: &Tick) {
         self.waiting.extend(tick.troubles.iter().map(|trouble| Seen {
-            at: at - trouble.millis_ago as f64 / 1e3,
+            at: (at - trouble.millis_ago as f64 / 1e3).max(0.0),
             failure: trouble.failure,
             sign: trouble.sign,
             count: trouble.count,

@@ -164,7 +164,8 @@ fn highest(series: &[Sample]) -> u64 {
 
 /// The mean working set in MiB.
 fn mean(series: &[Sample]) -> f64 {
-    series.iter().map(|sample| sample.working_set as f64).sum::<f64>() / MIB / series.len().max(1) as f64
+    let sum: u64 = series.iter().map(|sample| sample.working_set).sum();
+    mebibytes(sum) / series.len().max(1) as f64
 }
 
 fn mebibytes(bytes: u64) -> f64 {
