@@ -102,13 +102,14 @@ fn renewals(arguments: &Arguments) -> Vec<Event> {
 /// then these.
 fn bursts_alone(arguments: &Arguments) -> Vec<Event> {
     let duration = arguments.duration;
-    let count = arguments.burst() as usize;
-    let cached = count.min(arguments.services as usize / 2).max(1);
-    let crawl = duration.mul_f64(0.25);
-    // A little faster than needed, so that the last one is not missed.
-    let rate =
-        u32::try_from(11 * cached / (10 * usize::try_from(crawl.as_secs()).unwrap_or(1).max(1))).unwrap_or(10_000) + 1;
-    let last = arguments.services as usize - count;
+    let (services, count) = (arguments.services as usize, arguments.burst() as usize);
+    // The crawl, which goes a little further so that the last one is not missed, comes to none of the others.
+    let cached = count.min((services - count) * 4 / 5).max(1);
+    let crawled = cached * 11 / 10 + 1;
+    let rate = u32::try_from(crawled / usize::try_from((duration / 4).as_secs()).unwrap_or(1).max(1) + 1);
+    let rate = rate.unwrap_or(10_000).min(10_000);
+    let crawl = Duration::from_secs(1).mul_f64(crawled as f64 / f64::from(rate));
+    let last = services - count;
     vec![
         Event {
             at: duration.mul_f64(0.1),
@@ -156,6 +157,29 @@ mod tests {
             let busy = events.iter().filter(|event| !matches!(event.action, Action::Renew { .. }));
             assert!(busy.map(|event| event.at.as_secs_f64()).all(|at| at < 0.95 * seconds));
             assert!(events.is_sorted_by_key(|event| event.at));
+        }
+    }
+
+    #[test]
+    fn of_bursts_alone_one_is_of_services_that_were_visited_and_one_of_others() {
+        for line in [
+            "soak --only burst --services 200 --duration 32s --burst 60",
+            "soak --only burst --services 2000 --duration 60s --burst 1000",
+            "soak --only burst --services 500 --duration 30m --burst 400",
+            "soak --only burst --services 100000 --duration 5m",
+        ] {
+            let events = of(line);
+            let [Action::Spell { what: Spell::Crawl { first: 0, rate }, lasts }, uncached, cached] =
+                [0, 1, 2].map(|index| events[index].action.clone())
+            else {
+                panic!("{events:?}");
+            };
+            let visited = f64::from(rate) * lasts.as_secs_f64();
+            let (Action::Burst { first, .. }, Action::Burst { first: 0, count }) = (uncached, cached) else {
+                panic!("{events:?}");
+            };
+            assert!(count as f64 <= visited && visited <= first as f64, "{line}: {count} {visited} {first}");
+            assert!(events[0].at + lasts < events[1].at, "{line}");
         }
     }
 
