@@ -99,7 +99,8 @@ fn curve_on(scale: &Scale, curve: &Curve, colour: &str) -> String {
             last_x - 5.0,
             last_y - 5.0,
             last_x + offset,
-            last_y + 4.0,
+            // Below the point: the limit is often right above it.
+            last_y + 16.0,
             escape(end)
         );
     }
