@@ -126,12 +126,18 @@ async fn loads_that_are_under_way_stay_within_a_budget_that_changes() {
 }
 
 #[tokio::test]
-async fn what_had_to_leave_is_out_of_memory_when_the_change_is_done() {
-    let (store, _, each) = filled(300).await;
+async fn what_had_to_leave_is_out_of_memory_soon_after_the_change() {
+    let (store, secrets, each) = filled(300).await;
     for count in [200, 50, 5] {
         store.set_budget(room_for(count, each));
-        let stats = store.stats();
-        // What the threads that looked something up have in hand is let go within a few lookups.
-        assert!(stats.held_bytes <= stats.bytes + 70 * each, "{stats:?}");
+        // What threads that look something up have in hand, those of other tests too, is let go after a few lookups.
+        common::eventually("what had to leave is out of memory", || {
+            for secret in &secrets {
+                drop(store.cached(secret));
+            }
+            let stats = store.stats();
+            stats.held_bytes <= stats.bytes + 70 * each
+        })
+        .await;
     }
 }

@@ -1,7 +1,7 @@
 //! The allocator, and where it puts what is kept for long.
 //!
-//! jemalloc, chosen by `bench storm` and `bench requests`; built with `--no-default-features`, and `--features mimalloc` or
-//! none for the system's, the same benchmarks measure the others.
+//! jemalloc: its arenas keep apart what lives for long and what does not, and give back what is free. Built with
+//! `--no-default-features`, and `--features mimalloc` or none for the system's, the benchmarks measure others.
 
 #[cfg(feature = "jemalloc")]
 mod jemalloc;
