@@ -4,6 +4,7 @@ mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use certstore::testing::{ScriptedSource, TestCa};
 use certstore::{CertStore, SecretRef};
@@ -50,7 +51,8 @@ async fn hits_go_on_while_the_budget_goes_up_and_down_and_no_more_is_held_than_m
         })
         .collect();
     for count in [300, 60, 200, 60, 100].into_iter().cycle().take(50) {
-        // At this moment the hot ones are the ones used last.
+        // The hot ones are the ones used last, by a clock that counts milliseconds.
+        tokio::time::sleep(Duration::from_millis(3)).await;
         for secret in &hot {
             store.cached(secret);
         }
