@@ -262,6 +262,11 @@ fn share(position: usize, budget: u64) -> u64 {
     if position < PRESENT { budget >> (PRESENT - position) } else { budget.saturating_mul(1 << (position - PRESENT)) }
 }
 
+/// Which of the shares of the budget `before` has the size that this one has of `budget`.
+fn simulated_as(position: usize, budget: u64, before: u64) -> Option<usize> {
+    (0..SHARES.len()).find(|earlier| share(*earlier, before) == share(position, budget))
+}
+
 impl State {
     /// What is known of one of [`SHARES`].
     fn size(&self, position: usize) -> Option<SizeAdvice> {
@@ -287,9 +292,7 @@ impl State {
         let before = self.model.budget();
         let now = Instant::now();
         let counted = |position| {
-            let size = share(position, budget);
-            let earlier = (0..SHARES.len()).find(|earlier| share(*earlier, before) == size);
-            earlier.map_or((0.0, now), |earlier| self.window.simulated[earlier])
+            simulated_as(position, budget, before).map_or((0.0, now), |earlier| self.window.simulated[earlier])
         };
         let simulated = std::array::from_fn(counted);
         self.model.set_budget(budget);

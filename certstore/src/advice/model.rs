@@ -2,7 +2,7 @@
 
 use super::miniature::Miniature;
 use super::names::{Names, PIN};
-use super::{PRESENT, SHARES, share};
+use super::{PRESENT, SHARES, share, simulated_as};
 use crate::store::capacity;
 
 /// Simulates caches of [`SHARES`] of a budget, each on as many names as it can take.
@@ -87,8 +87,7 @@ impl Model {
         let before = std::mem::replace(&mut self.budget, budget);
         let misses = std::mem::take(&mut self.misses);
         self.misses = std::array::from_fn(|position| {
-            let earlier = (0..SHARES.len()).find(|earlier| share(*earlier, before) == share(position, budget));
-            earlier.map_or(0.0, |earlier| misses[earlier])
+            simulated_as(position, budget, before).map_or(0.0, |earlier| misses[earlier])
         });
         for number in self.names.numbers() {
             let name = self.names.get_mut(number);

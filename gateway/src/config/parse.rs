@@ -54,25 +54,24 @@ pub(super) fn parse_memory_limit(text: &str) -> Result<MemoryLimit, String> {
     }
 }
 
-pub(super) fn parse_auto_size(text: &str) -> Result<Option<ByteSize>, String> {
+/// `None` for the word `auto`.
+fn auto_or<T>(parse: impl FnOnce(&str) -> Result<T, String>, text: &str) -> Result<Option<T>, String> {
     if text == "auto" {
         return Ok(None);
     }
-    parse_cache_size(text).map(Some).map_err(|message| format!("{message}; or auto"))
+    parse(text).map(Some).map_err(|message| format!("{message}; or auto"))
+}
+
+pub(super) fn parse_auto_size(text: &str) -> Result<Option<ByteSize>, String> {
+    auto_or(parse_cache_size, text)
 }
 
 pub(super) fn parse_auto_count(text: &str) -> Result<Option<usize>, String> {
-    if text == "auto" {
-        return Ok(None);
-    }
-    parse_count(text).map(Some).map_err(|message| format!("{message}; or auto"))
+    auto_or(parse_count, text)
 }
 
 pub(super) fn parse_auto_switch(text: &str) -> Result<Option<bool>, String> {
-    if text == "auto" {
-        return Ok(None);
-    }
-    parse_switch(text).map(Some).map_err(|message| format!("{message}; or auto"))
+    auto_or(parse_switch, text)
 }
 
 pub(super) fn parse_secret_ref(text: &str) -> Result<SecretRef, String> {

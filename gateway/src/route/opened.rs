@@ -34,7 +34,9 @@ pub(super) fn note(routes: &Arc<Routes>) {
         }
     }
     open.push_back((now, Arc::downgrade(routes)));
-    metrics::gauge!("postern_routes_unpacked").set(open.len() as f64);
+    let unpacked = open.len();
+    drop(open);
+    metrics::gauge!("postern_routes_unpacked").set(unpacked as f64);
 }
 
 #[cfg(test)]
