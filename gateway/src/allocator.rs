@@ -6,7 +6,7 @@
 #[cfg(feature = "jemalloc")]
 mod jemalloc;
 #[cfg(feature = "jemalloc")]
-pub(crate) use jemalloc::{give_back, keep_certificates, keep_for_long, publish, with_fresh_pages};
+pub(crate) use jemalloc::{give_back, keep_certificates, keep_for_long, publish, serve_traffic, with_fresh_pages};
 
 #[cfg(all(feature = "mimalloc", not(feature = "jemalloc")))]
 #[global_allocator]
@@ -19,6 +19,10 @@ pub(crate) fn keep_for_long() {}
 /// As above.
 #[cfg(not(feature = "jemalloc"))]
 pub(crate) fn keep_certificates() {}
+
+/// As above.
+#[cfg(not(feature = "jemalloc"))]
+pub(crate) fn serve_traffic() {}
 
 /// Others decide for themselves what they give back.
 #[cfg(not(feature = "jemalloc"))]

@@ -26,6 +26,7 @@ use xds::settings::{self, Tap};
 use xds::translate::{self, Translator};
 
 use crate::admin::{Admin, AdminServer};
+use crate::allocator;
 use crate::apply::Applier;
 use crate::config::{Config, Layers, MapSchema, SourceConfig};
 use crate::drain::Phase;
@@ -114,6 +115,7 @@ pub(crate) fn run(config: Config, layers: Layers, log: LogLevel) -> Result<(), A
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.threads)
         .thread_name("postern")
+        .on_thread_start(allocator::serve_traffic)
         .enable_all()
         .build()
         .map_err(AppError::Runtime)?;
@@ -151,7 +153,7 @@ impl App {
     /// Opens the listeners, reads the first complete configuration, and then begins to serve.
     async fn start(config: Config, layers: Layers, log: LogLevel, metrics: PrometheusHandle) -> Result<Self, AppError> {
         let began = Instant::now();
-        let max_connections = descriptors::fit(config.max_connections)?;
+        let max_connections = descriptors::fit(listeners::max_connections(&config))?;
         let admission = Admission::new(listeners::limits(&config, max_connections));
         let bound = listeners::bind(&config)?;
         let faults = Faults::default();

@@ -67,8 +67,8 @@ pub struct Config {
     pub write_stall_timeout: Duration,
     /// Bytes of bodies that may wait for clients and endpoints; as much as there is memory for if there is none.
     pub max_buffered: Option<bytesize::ByteSize>,
-    /// Downstream connections at the same time, in all.
-    pub max_connections: usize,
+    /// Downstream connections at the same time, in all; as many as there is memory for if there is none.
+    pub max_connections: Option<usize>,
     /// Downstream connections at the same time from one address; a quarter of those in all if there is none.
     pub max_connections_per_client: Option<usize>,
     /// Whether the external listeners expect a PROXY protocol header.

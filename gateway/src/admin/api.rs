@@ -156,7 +156,11 @@ fn overload(admin: &Admin) -> Value {
     let (limit, working_set) = admin.overload.usage().unzip();
     let plan = admin.overload.plan().map(|plan| {
         let parts = plan.parts().map(|(part, bytes)| (format!("{part}Bytes"), json!(bytes)));
-        let whole = [("limitBytes".to_owned(), json!(plan.limit)), ("fits".to_owned(), json!(plan.fits()))];
+        let whole = [
+            ("limitBytes".to_owned(), json!(plan.limit)),
+            ("fits".to_owned(), json!(plan.fits())),
+            ("maxConnections".to_owned(), json!(plan.max_connections)),
+        ];
         whole.into_iter().chain(parts).collect::<serde_json::Map<_, _>>()
     });
     json!({

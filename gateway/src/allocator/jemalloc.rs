@@ -1,8 +1,10 @@
 //! jemalloc: arenas of threads, and memory that goes back to the system.
 
 use std::sync::OnceLock;
+use std::thread;
+use std::time::Duration;
 
-use tikv_jemalloc_ctl::{Access, AsName, Error};
+use tikv_jemalloc_ctl::{Access, AsName, Error, raw};
 
 /// jemalloc returns memory to the system after a storm, and as `malloc` it serves the TLS library's C code too, so that
 /// one set of figures covers the process.
@@ -37,11 +39,23 @@ fn keep_in(arena: u32) -> Result<(), Error> {
     b"thread.tcache.enabled\0".name().write(false)
 }
 
+/// For a thread that serves traffic: buffers of 16 KiB are not cached by it, so that [`with_fresh_pages`] decides where they
+/// come from. h2 makes one for each connection.
+///
+/// `thread.tcache.ncached_max.write`: jemalloc(3).
+pub(crate) fn serve_traffic() {
+    const NOT_CACHED: &[u8] = b"16384-16384:0\0";
+    if let Err(error) = raw::write_str(b"thread.tcache.ncached_max.write\0", NOT_CACHED) {
+        tracing::debug!(%error, "the allocator caches all sizes; HTTP/2 connections will take more memory");
+    }
+}
+
 /// Does `work` with blocks of memory of which only what is written to takes any: large blocks that it allocates are not in
 /// pages that something else has used before.
 ///
 /// For buffers that are made for the largest case and last: usually jemalloc hands out what was freed last, and all of that
-/// is in memory already. `arenas.create`, `arena.<i>.dirty_decay_ms`, `thread.arena`: jemalloc(3).
+/// is in memory already. What the thread has cached comes first, whatever the arena: see [`serve_traffic`].
+/// `arenas.create`, `arena.<i>.dirty_decay_ms`, `thread.arena`: jemalloc(3).
 pub(crate) fn with_fresh_pages<T>(work: impl FnOnce() -> T) -> T {
     let _usual = FRESH.get_or_init(|| try_create_fresh().ok()).and_then(Usual::leave_for);
     work()
@@ -88,15 +102,32 @@ pub(crate) fn publish() {
     }
 }
 
+/// How often [`give_back`] tries, and how long it waits in between: another thread's purge of an arena takes milliseconds.
+const TRIES: u32 = 10;
+const BETWEEN_TRIES: Duration = Duration::from_millis(2);
+
+/// Free pages that are not worth another try: 1 MiB. Others free some all the time.
+const WORTH_A_TRY: usize = 256;
+
 /// Gives memory that is free back to the system at once; by itself jemalloc does so ten seconds later, and a little at a
-/// time.
+/// time. May wait for a few milliseconds.
 ///
-/// Where the time for it is set to zero, an arena purges what it holds (`arena.<i>.dirty_decay_ms`, jemalloc(3)).
+/// Where the time for it is set to zero, an arena purges what it holds (`arena.<i>.dirty_decay_ms`, jemalloc(3)), but not
+/// while another thread purges a part of it.
 pub(crate) fn give_back() {
-    let arenas: u32 = match b"arenas.narenas\0".name().read() {
-        Ok(arenas) => arenas,
-        Err(error) => return tracing::debug!(%error, "the allocator does not say how many arenas it has"),
-    };
+    for left in (0..TRIES).rev() {
+        if let Err(error) = purge() {
+            return tracing::debug!(%error, "the allocator does not give back what is free");
+        }
+        match free_pages() {
+            Ok(pages) if pages > WORTH_A_TRY && left > 0 => thread::sleep(BETWEEN_TRIES),
+            _ => return,
+        }
+    }
+}
+
+fn purge() -> Result<(), Error> {
+    let arenas: u32 = b"arenas.narenas\0".name().read()?;
     for arena in 0..arenas {
         let decay = format!("arena.{arena}.dirty_decay_ms\0");
         let decay = decay.name();
@@ -104,6 +135,13 @@ pub(crate) fn give_back() {
         let milliseconds: Result<isize, Error> = decay.read();
         let _ = milliseconds.and_then(|milliseconds| decay.write(0_isize).and_then(|()| decay.write(milliseconds)));
     }
+    Ok(())
+}
+
+/// Pages of all arenas that are free and still in memory. `stats.arenas.<MALLCTL_ARENAS_ALL>.pdirty`: jemalloc(3).
+fn free_pages() -> Result<usize, Error> {
+    b"epoch\0".name().write(1_u64)?;
+    b"stats.arenas.4096.pdirty\0".name().read()
 }
 
 #[cfg(test)]
@@ -138,6 +176,7 @@ mod tests {
         const BLOCKS: usize = 8_192;
         const BLOCK: usize = 16 * 1024;
         let _alone = MEASURING.lock();
+        serve_traffic();
         let taken = |allocate: &dyn Fn() -> Vec<u8>| {
             drop(std::hint::black_box((0..BLOCKS).map(|_| vec![7_u8; BLOCK]).collect::<Vec<_>>()));
             let blocks: Vec<_> = (0..BLOCKS).map(|_| allocate()).collect();

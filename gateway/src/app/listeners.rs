@@ -14,7 +14,7 @@ use crate::drain::DrainWatch;
 use crate::health::Health;
 use crate::listener::{self, Admission, BoundListener, Limits, ListenerName, Policy};
 use crate::live::Live;
-use crate::overload;
+use crate::overload::{self, DEFAULT_CONNECTIONS};
 use crate::proxy::{self, Postern};
 use crate::tables::Tables;
 use crate::tls::{self, Terminator};
@@ -51,12 +51,18 @@ pub(super) fn answer(bound: Vec<BoundListener>, admin: Admin) -> io::Result<(Vec
 /// What a TLS handshake under way takes at worst, in bytes.
 const HANDSHAKE: u64 = 64 * 1024;
 
+/// How many connections there may be as far as memory goes.
+pub(super) fn max_connections(config: &Config) -> usize {
+    config.max_connections.unwrap_or(DEFAULT_CONNECTIONS)
+}
+
 /// How many clients are served at once.
 pub(super) fn limits(config: &Config, max_connections: usize) -> Limits {
-    let max_handshakes = handshakes_within(config.memory_limit.bytes());
-    // A source among four cannot keep the others out, however few connections there may be.
-    let max_connections_per_source = config.max_connections_per_client.unwrap_or(max_connections.div_ceil(4));
-    Limits { max_connections, max_connections_per_source, max_handshakes }
+    Limits {
+        max_connections,
+        max_connections_per_source: config.max_connections_per_client,
+        max_handshakes: handshakes_within(config.memory_limit.bytes()),
+    }
 }
 
 /// Handshakes have a quarter of the memory limit, if they have need of it.
@@ -73,6 +79,7 @@ pub(super) fn overload_settings(config: &Config, max_connections: usize) -> over
         thresholds: config.overload,
         cert_cache: config.cert_cache.map(|size| size.as_u64()),
         max_connections,
+        fit_connections: config.max_connections.is_none(),
         max_buffered: config.max_buffered.map(|size| size.as_u64()),
     }
 }
@@ -166,18 +173,6 @@ fn proxy_settings(config: &Config) -> proxy::Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_source_has_a_quarter_of_the_connections_unless_it_is_said_how_many() {
-        let per_source = |flag: Option<(&str, &str)>| {
-            let flags = [("source", "dir:/m")].into_iter().chain(flag);
-            let flags = flags.map(|(name, value)| (name.to_owned(), vec![value.to_owned()])).collect();
-            let config = Config::resolve(&crate::config::Layers::default().with_flags(flags)).expect("it is valid");
-            [20_000, 1_000, 1].map(|all| limits(&config, all).max_connections_per_source)
-        };
-        assert_eq!(per_source(None), [5_000, 250, 1]);
-        assert_eq!(per_source(Some(("max-connections-per-client", "700"))), [700; 3]);
-    }
 
     #[test]
     fn handshakes_have_a_quarter_of_a_small_memory_limit() {

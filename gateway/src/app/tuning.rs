@@ -153,7 +153,7 @@ impl Tuning {
         // It has been said already if there are too few of them, unless more are wanted now.
         let is_same = before.max_connections == config.max_connections;
         let fit = if is_same { descriptors::fit_silently } else { descriptors::fit };
-        if let Ok(connections) = fit(config.max_connections) {
+        if let Ok(connections) = fit(listeners::max_connections(config)) {
             admission.set_limits(listeners::limits(config, connections));
             overload.configure(listeners::overload_settings(config, connections));
         }

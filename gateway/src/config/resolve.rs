@@ -70,7 +70,7 @@ impl Reader<'_> {
             keepalive_timeout: read.value("keepalive-timeout", parse_time),
             write_stall_timeout: read.value("write-stall-timeout", parse_time),
             max_buffered: read.value("max-buffered", parse_auto_size),
-            max_connections: read.value("max-connections", parse_count),
+            max_connections: read.value("max-connections", parse_auto_count),
             max_connections_per_client: read.value("max-connections-per-client", parse_auto_count),
             proxy_protocol: read.value("proxy-protocol", parse_switch),
             trusted_proxies: read.list("trusted-proxies", parse_range),

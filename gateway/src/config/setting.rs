@@ -172,7 +172,12 @@ pub const GATEWAY_SETTINGS: &[Setting] = &[
         "Bytes of bodies that may wait for clients and endpoints; from three quarters on those end that stand still. \
          `auto` is what is left of the memory limit, and 1GiB without one",
     ).live(),
-    one("max-connections", "COUNT", "20000", "Downstream connections at the same time").live(),
+    one(
+        "max-connections",
+        "auto|COUNT",
+        "auto",
+        "Downstream connections at the same time; `auto` is as many as the memory limit has room for, at most 20000",
+    ).live(),
     one(
         "max-connections-per-client",
         "auto|COUNT",

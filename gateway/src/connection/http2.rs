@@ -94,8 +94,7 @@ impl Http2 {
                     Ok(Some(H2Accept::Rejected)) => {
                         self.malformed += 1;
                         if self.malformed >= settings.max_malformed_streams {
-                            Closed::MalformedStreams.count();
-                            return;
+                            break Closed::MalformedStreams;
                         }
                     }
                     Ok(None) | Err(_) => return,

@@ -18,14 +18,14 @@ use crate::overload::{self, Pressure};
 /// How many clients are served at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections on all listeners. 20,000: about 300 MiB while they are idle. Above, a connection is closed as soon as
+    /// Connections on all listeners, or as many as the memory plan has places for if these are fewer. 20,000. Above, a connection is closed as soon as
     /// it is accepted, so that clients and load balancers notice and go elsewhere.
     pub max_connections: usize,
-    /// Connections of one source: an IPv4 address, or an IPv6 /64. 5,000, or a quarter of all: a load balancer or a node
+    /// Connections of one source: an IPv4 address, or an IPv6 /64. `None` for a quarter of all: a load balancer or a node
     /// that hides its clients is one source, and still no two of them can take every place. An IPv6 /48, which one
     /// customer of a provider may have (RFC 6177), has at most twice as many in all its /64s. Above, connections are closed
     /// as well.
-    pub max_connections_per_source: usize,
+    pub max_connections_per_source: Option<usize>,
     /// TLS handshakes under way. 2,048, or as many as fit a quarter of a smaller memory limit: about 64 KiB each in the
     /// worst case. Those that wait for a certificate to be loaded do not count. Above, or where its source has four times
     /// what is left, a connection waits for its turn, for no longer than a handshake may take.
@@ -34,7 +34,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_connections: 20_000, max_connections_per_source: 5_000, max_handshakes: 2048 }
+        Self { max_connections: 20_000, max_connections_per_source: None, max_handshakes: 2048 }
     }
 }
 
@@ -101,6 +101,18 @@ impl Admission {
         self.limits.set(limits);
     }
 
+    /// How many connections may be open.
+    fn max_connections(&self) -> usize {
+        self.limits.load().max_connections.min(self.pressure.places())
+    }
+
+    /// How many connections of one source may be open. A source among four cannot keep the others out, however few
+    /// connections there may be.
+    fn max_connections_per_source(&self) -> usize {
+        let set = self.limits.load().max_connections_per_source;
+        set.unwrap_or_else(|| self.max_connections().div_ceil(4))
+    }
+
     /// How many connections are open.
     pub fn open(&self) -> usize {
         *self.open.borrow()
@@ -118,7 +130,7 @@ impl Admission {
             return Err(Refusal::Overload);
         }
         let admitted = self.open.send_if_modified(|open| {
-            let room = *open < self.limits.load().max_connections;
+            let room = *open < self.max_connections();
             *open += usize::from(room);
             room
         });
@@ -192,7 +204,7 @@ impl Permit {
     /// Counts the connection for the source it comes from, which is known after the PROXY header.
     pub fn from_source(&mut self, address: IpAddr) -> Result<(), Refusal> {
         let source = source_of(address);
-        let limit = self.admission.limits.load().max_connections_per_source;
+        let limit = self.admission.max_connections_per_source();
         let mut sources = self.admission.sources();
         sources.enter(source, limit)?;
         if let Some(old) = self.source.replace(source) {
@@ -251,7 +263,11 @@ mod tests {
     use super::*;
 
     fn admission(total: usize, per_source: usize) -> Arc<Admission> {
-        Admission::new(Limits { max_connections: total, max_connections_per_source: per_source, max_handshakes: 1 })
+        Admission::new(Limits {
+            max_connections: total,
+            max_connections_per_source: Some(per_source),
+            max_handshakes: 1,
+        })
     }
 
     const LISTENER: ListenerName = ListenerName::ExternalHttp;
@@ -274,6 +290,28 @@ mod tests {
         first.from_source("192.0.2.1".parse().unwrap()).unwrap();
         assert_eq!(second.from_source("192.0.2.1".parse().unwrap()), Err(Refusal::TooManyFromSource));
         second.from_source("192.0.2.2".parse().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn a_source_has_a_quarter_of_the_connections_unless_it_is_said_how_many() {
+        for (all, places, quarter) in [(20_000, usize::MAX, 5_000), (20_000, 1_000, 250), (1, 1_000, 1)] {
+            let limits = Limits { max_connections: all, ..Limits::default() };
+            let admission = Admission::new(limits);
+            admission.pressure().set_places(places);
+            assert_eq!(admission.max_connections_per_source(), quarter);
+            admission.set_limits(Limits { max_connections_per_source: Some(700), ..limits });
+            assert_eq!(admission.max_connections_per_source(), 700);
+        }
+    }
+
+    #[test]
+    fn no_more_are_let_in_than_the_plan_has_places_for() {
+        let admission = admission(3, 10);
+        admission.pressure().set_places(1);
+        let _first = admission.admit(LISTENER).unwrap();
+        assert_eq!(admission.admit(LISTENER).unwrap_err(), Refusal::TooMany);
+        admission.pressure().set_places(usize::MAX);
+        assert!(admission.admit(LISTENER).is_ok());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::plan::Plan;
 pub(super) struct Figures {
     limit: Gauge,
     working_set: Gauge,
+    max_connections: Gauge,
     buffered: Gauge,
     buffered_limit: Gauge,
     stage: Gauge,
@@ -21,6 +22,7 @@ impl Figures {
         let figures = Self {
             limit: gauge!("postern_memory_limit_bytes"),
             working_set: gauge!("postern_memory_working_set_bytes"),
+            max_connections: gauge!("postern_max_connections"),
             buffered: gauge!("postern_overload_buffered_bytes"),
             buffered_limit: gauge!("postern_overload_buffered_limit_bytes"),
             stage: gauge!("postern_overload_stage"),
@@ -40,6 +42,11 @@ impl Figures {
         self.working_set.set(bytes as f64);
     }
 
+    /// How many may be open.
+    pub(super) fn max_connections(&self, connections: usize) {
+        self.max_connections.set(connections as f64);
+    }
+
     /// Bytes of bodies that wait, and may wait.
     pub(super) fn buffered(&self, bytes: u64, limit: u64) {
         self.buffered.set(bytes as f64);
@@ -53,8 +60,16 @@ impl Figures {
 
     /// It changes a few times in a process's life.
     pub(super) fn plan(plan: Option<&Plan>) {
-        const NONE: Plan =
-            Plan { limit: 0, fixed: 0, routes: 0, certificates: 0, sealed: 0, connections: 0, headroom: 0 };
+        const NONE: Plan = Plan {
+            limit: 0,
+            fixed: 0,
+            routes: 0,
+            certificates: 0,
+            sealed: 0,
+            connections: 0,
+            max_connections: 0,
+            headroom: 0,
+        };
         for (part, bytes) in plan.unwrap_or(&NONE).parts() {
             gauge!("postern_memory_plan_bytes", "part" => part).set(bytes as f64);
         }
@@ -86,6 +101,11 @@ pub(crate) fn describe_metrics() {
         "Memory that the allocator has for the heap: what is not allocated lies in pages partly used or is given back soon."
     );
     describe_gauge!("postern_memory_plan_bytes", Unit::Bytes, "How the memory limit is divided, by part.");
+    describe_gauge!(
+        "postern_max_connections",
+        Unit::Count,
+        "How many connections may be open: as many as are set, or as the memory plan has room for."
+    );
     describe_gauge!(
         "postern_overload_stage",
         Unit::Count,

@@ -56,6 +56,11 @@ const DEFAULT_BUFFERED: u64 = 1 << 30;
 /// A host with its routes, where too few are there to measure it.
 const PER_HOST: u64 = 300;
 
+/// A host that was asked for in the last minutes has its routes unpacked and its clusters made, of which no more than so
+/// many are kept.
+const PER_HOST_IN_USE: u64 = 2 * 1024;
+const MOST_IN_USE: usize = 8_192;
+
 const TOO_SMALL: &str = "the memory limit is too small for all that may be asked for";
 
 /// Fewer hosts than this are lost in the noise of a measurement.
@@ -70,6 +75,8 @@ pub(crate) struct Settings {
     pub(crate) cert_cache: Option<u64>,
     /// How many may be open.
     pub(crate) max_connections: usize,
+    /// Fewer, where the plan has no room for them.
+    pub(crate) fit_connections: bool,
     /// Bytes of bodies that may wait; `None` for as much as there is memory for.
     pub(crate) max_buffered: Option<u64>,
 }
@@ -368,6 +375,7 @@ impl Monitor {
         self.meter = Meter::open(settings.memory_limit, Path::new(SELF));
         let Some(limit) = self.meter.limit() else {
             self.certs.want(settings.cert_cache.unwrap_or(DEFAULT_CACHE));
+            self.set_places(usize::MAX);
             if self.view.plan.load().is_some() {
                 tracing::info!("nothing limits the memory of this process any more");
                 self.view.plan.set(None);
@@ -380,8 +388,9 @@ impl Monitor {
         let demand = Demand {
             limit,
             fixed: self.fixed,
-            routes: if is_configured { self.routes() } else { 0 },
+            routes: if is_configured { self.routes() + self.in_use() } else { 0 },
             connections: settings.max_connections,
+            fit_connections: settings.fit_connections,
             cert_cache: settings.cert_cache,
             sealed: self.certs.sealed(),
             shrink: settings.thresholds.shrink,
@@ -399,6 +408,7 @@ impl Monitor {
         if like.is_some() {
             return;
         }
+        self.set_places(plan.max_connections);
         Figures::plan(Some(&plan));
         self.view.plan.set(Some(plan));
         tracing::info!("memory plan: {plan}");
@@ -407,6 +417,16 @@ impl Monitor {
             tracing::warn!("{warning}");
         }
         self.view.warning.set(warning);
+    }
+
+    fn set_places(&self, connections: usize) {
+        self.view.pressure.set_places(connections);
+        self.figures.max_connections(connections.min(self.settings.load().max_connections));
+    }
+
+    /// Bytes that hosts take for a while when they are asked for, at most.
+    fn in_use(&self) -> u64 {
+        PER_HOST_IN_USE * self.tables.load().routes.len().min(MOST_IN_USE) as u64
     }
 
     /// Bytes of the configuration: as measured when the first one was applied, and in proportion for what came later.

@@ -9,9 +9,13 @@ const MIB: u64 = 1 << 20;
 /// What the process takes with no service and no client: code, threads, the runtime, the allocator's own. Measured.
 pub(super) const FIXED: u64 = 24 * MIB;
 
-/// An idle connection over TLS: with HTTP/1.1 it is 11.4 KiB and 3.8 in the kernel (its socket's, which version 2 of cgroups
-/// counts too), and some room. With HTTP/2 it is more, up to 47 KiB in all after hundreds of requests.
-pub(super) const PER_CONNECTION: u64 = 18 * 1024;
+/// An idle connection over TLS with HTTP/2, and 3.8 KiB in the kernel (its socket's, which version 2 of cgroups counts too).
+/// With HTTP/1.1 it is 15 KiB in all.
+pub(super) const PER_CONNECTION: u64 = 36 * 1024;
+
+/// So many connections there may be at least, whatever is left for them; and at most, unless a number is set.
+const LEAST_CONNECTIONS: usize = 256;
+pub(crate) const DEFAULT_CONNECTIONS: usize = 20_000;
 
 /// The certificate cache where no limit is known: room for about 9,000 ECDSA certificates.
 pub(crate) const DEFAULT_CACHE: u64 = 32 * MIB;
@@ -47,6 +51,8 @@ pub(super) struct Demand {
     pub(super) routes: u64,
     /// How many may be open.
     pub(super) connections: usize,
+    /// Fewer, where there is no room for them.
+    pub(super) fit_connections: bool,
     /// Bytes of the certificate cache; `None` for what is left.
     pub(super) cert_cache: Option<u64>,
     /// Bytes of memory that encrypted copies take when all that may be kept are there.
@@ -64,6 +70,8 @@ pub(crate) struct Plan {
     pub(crate) certificates: u64,
     pub(crate) sealed: u64,
     pub(crate) connections: u64,
+    /// How many may be open.
+    pub(crate) max_connections: usize,
     /// For what is under way.
     pub(crate) headroom: u64,
 }
@@ -88,7 +96,8 @@ impl Demand {
             routes: self.routes,
             certificates: self.certificates(),
             sealed: self.sealed,
-            connections: (self.connections as u64).saturating_mul(PER_CONNECTION),
+            connections: (self.max_connections() as u64).saturating_mul(PER_CONNECTION),
+            max_connections: self.max_connections(),
             headroom: self.least_headroom(),
         };
         let spare = self.limit.saturating_sub(plan.sum());
@@ -119,15 +128,35 @@ impl Demand {
 
     fn certificates(&self) -> u64 {
         self.cert_cache.unwrap_or_else(|| {
-            let parts = [self.fixed, self.routes, self.sealed, self.least_headroom()];
-            let others = parts.into_iter().fold(0, u64::saturating_add);
-            let without_connections = self.limit.saturating_sub(others);
-            let connections = (self.connections as u64).saturating_mul(PER_CONNECTION);
-            let margin = self.limit / 100 * u64::from(MARGIN);
-            let rest = without_connections.saturating_sub(connections).saturating_sub(margin);
-            let share = (self.limit / CACHE_SHARE).min(without_connections);
-            rest.max(share).clamp(CACHE_FLOOR, CACHE_CEILING)
+            let room = self.room();
+            let connections = (self.max_connections() as u64).saturating_mul(PER_CONNECTION);
+            let rest = room.saturating_sub(connections).saturating_sub(self.margin());
+            rest.max(self.cache_share(room)).clamp(CACHE_FLOOR, CACHE_CEILING)
         })
+    }
+
+    fn max_connections(&self) -> usize {
+        if !self.fit_connections {
+            return self.connections;
+        }
+        let room = self.room();
+        let cache = self.cert_cache.unwrap_or_else(|| self.cache_share(room).max(CACHE_FLOOR) + self.margin());
+        let fitting = usize::try_from(room.saturating_sub(cache) / PER_CONNECTION).unwrap_or(usize::MAX);
+        fitting.max(LEAST_CONNECTIONS).min(self.connections)
+    }
+
+    /// Bytes for certificates and connections.
+    fn room(&self) -> u64 {
+        let parts = [self.fixed, self.routes, self.sealed, self.least_headroom()];
+        self.limit.saturating_sub(parts.into_iter().fold(0, u64::saturating_add))
+    }
+
+    fn cache_share(&self, room: u64) -> u64 {
+        (self.limit / CACHE_SHARE).min(room)
+    }
+
+    fn margin(&self) -> u64 {
+        self.limit / 100 * u64::from(MARGIN)
     }
 
     fn least_headroom(&self) -> u64 {
@@ -146,7 +175,7 @@ impl Plan {
         let is_near = |one: u64, other: u64| one.abs_diff(other) <= one.max(other) / 16;
         self.limit == other.limit
             && self.sealed == other.sealed
-            && self.connections == other.connections
+            && is_near(self.connections, other.connections)
             && self.fits() == other.fits()
             && is_near(self.certificates, other.certificates)
             && is_near(self.headroom, other.headroom)
@@ -170,14 +199,18 @@ impl Plan {
     }
 }
 
-/// `limit 200 MiB = fixed 24 MiB + …`, or `<` where it does not fit.
+/// `limit 200 MiB = fixed 24 MiB + … + 2000 connections 70 MiB + …`, or `<` where it does not fit.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "limit {} {}", Mebibytes(self.limit), if self.fits() { "=" } else { "<" })?;
         let parts = self.parts().into_iter().filter(|(name, bytes)| *name != "sealed" || *bytes > 0);
         for (place, (name, bytes)) in parts.enumerate() {
             let plus = if place == 0 { "" } else { " +" };
-            write!(f, "{plus} {name} {}", Mebibytes(bytes))?;
+            if name == "connections" {
+                write!(f, "{plus} {} {name} {}", self.max_connections, Mebibytes(bytes))?;
+            } else {
+                write!(f, "{plus} {name} {}", Mebibytes(bytes))?;
+            }
         }
         Ok(())
     }
@@ -214,12 +247,21 @@ mod tests {
 
     fn demand(limit: u64, routes: u64, connections: usize) -> Demand {
         let (limit, routes) = (limit * MIB, routes * MIB);
-        Demand { limit, fixed: FIXED, routes, connections, cert_cache: None, sealed: 0, shrink: 85 }
+        Demand {
+            limit,
+            fixed: FIXED,
+            routes,
+            connections,
+            fit_connections: false,
+            cert_cache: None,
+            sealed: 0,
+            shrink: 85,
+        }
     }
 
     #[test]
     fn parts_of_a_plan_that_fits_add_up_to_the_limit() {
-        for (limit, routes, connections) in [(512, 20, 10_000), (4096, 100, 20_000), (200, 1, 2_000), (64, 0, 100)] {
+        for (limit, routes, connections) in [(512, 20, 9_000), (4096, 100, 20_000), (200, 1, 2_000), (64, 0, 100)] {
             let plan = demand(limit, routes, connections).plan();
             assert!(plan.fits(), "{plan}");
             assert_eq!(plan.sum(), plan.limit, "{plan}");
@@ -229,8 +271,8 @@ mod tests {
     #[test]
     fn the_cache_gets_what_is_left_within_sane_bounds() {
         let cache = |limit, routes, connections| demand(limit, routes, connections).plan().certificates / MIB;
-        // The headroom is 15 % with 5 % of margin, and what gets lost in rounding; connections are 18 MiB.
-        assert_eq!(cache(300, 40, 1_024), 300 - 24 - 40 - 45 - 15 - 18);
+        // The headroom is 15 % with 5 % of margin, and what gets lost in rounding; connections are 36 MiB.
+        assert_eq!(cache(300, 40, 1_024), 300 - 24 - 40 - 45 - 15 - 36);
         assert_eq!(cache(8_192, 100, 1_024), 256);
         // All connections would leave nothing: a sixteenth of the limit.
         assert_eq!(cache(320, 100, 20_000), 20);
@@ -258,7 +300,7 @@ mod tests {
 
     #[test]
     fn a_cache_that_is_larger_than_the_limit_does_not_fit_and_no_advice_is_nothing() {
-        let cache = |bytes| Demand { cert_cache: Some(bytes), ..demand(512, 25, 10_000) };
+        let cache = |bytes| Demand { cert_cache: Some(bytes), ..demand(512, 25, 5_000) };
         let large = cache(100 << 30);
         assert!(!large.plan().fits());
         let Advice { limit, connections, cert_cache } = large.advice();
@@ -277,8 +319,34 @@ mod tests {
     }
 
     #[test]
-    fn twenty_thousand_connections_and_as_many_services_fit_the_limit_of_the_manifests() {
-        assert!(demand(512, 25, 20_000).plan().fits());
+    fn connections_that_are_not_set_are_as_many_as_fit() {
+        for (limit, routes, at_least) in [(200, 5, 2_500), (512, 25, 9_000), (1_024, 25, 20_000)] {
+            for cert_cache in [None, Some(8 * MIB), Some(limit * MIB / 8)] {
+                let demand = Demand { fit_connections: true, cert_cache, ..demand(limit, routes, 20_000) };
+                let plan = demand.plan();
+                assert!(plan.fits(), "{plan}");
+                assert!(cert_cache.is_some() || plan.max_connections >= at_least, "{plan}");
+                // As many as that, and no more.
+                let one_more =
+                    Demand { connections: plan.max_connections + 100, fit_connections: false, ..demand }.plan();
+                let is_less = plan.max_connections < 20_000;
+                let keeps_cache = one_more.fits() && one_more.certificates >= plan.certificates;
+                assert!(!is_less || !keeps_cache, "{plan}, and with more {one_more}");
+            }
+        }
+    }
+
+    #[test]
+    fn some_connections_there_are_even_where_none_fit() {
+        let plan = Demand { fit_connections: true, ..demand(64, 100, 20_000) }.plan();
+        assert_eq!((plan.max_connections, plan.fits()), (LEAST_CONNECTIONS, false));
+        let few = Demand { fit_connections: true, ..demand(64, 100, 100) }.plan();
+        assert_eq!(few.max_connections, 100);
+    }
+
+    #[test]
+    fn twenty_thousand_connections_and_as_many_services_fit_a_gibibyte() {
+        assert!(demand(1_024, 25, 20_000).plan().fits());
     }
 
     #[test]
@@ -288,16 +356,17 @@ mod tests {
             assert!(demand.plan().certificates >= CACHE_FLOOR);
             demand.advice();
             Demand { routes: u64::MAX, connections: usize::MAX, ..demand }.advice();
+            Demand { routes: u64::MAX, connections: usize::MAX, fit_connections: true, ..demand }.advice();
         }
     }
 
     #[test]
     fn a_plan_reads_as_a_sum() {
-        let text = demand(512, 25, 10_240).plan().to_string();
+        let text = demand(512, 25, 5_120).plan().to_string();
         assert!(text.starts_with("limit 512 MiB = fixed 24 MiB + routes 25 MiB + certificates "), "{text}");
-        assert!(text.contains(" + connections 180 MiB + headroom "), "{text}");
-        let sealed = Demand { sealed: 64 * MIB, ..demand(512, 25, 10_240) }.plan();
-        assert!(sealed.to_string().contains(" + sealed 64 MiB + connections"), "{sealed}");
+        assert!(text.contains(" + 5120 connections 180 MiB + headroom "), "{text}");
+        let sealed = Demand { sealed: 64 * MIB, ..demand(512, 25, 5_120) }.plan();
+        assert!(sealed.to_string().contains(" + sealed 64 MiB + 5120 connections"), "{sealed}");
         assert_eq!((sealed.sum(), sealed.fits()), (512 * MIB, true));
         assert!(demand(64, 100, 0).plan().to_string().starts_with("limit 64 MiB < fixed"));
         assert_eq!(Mebibytes(MIB * 3 / 2).to_string(), "1.5 MiB");
@@ -305,9 +374,9 @@ mod tests {
 
     #[test]
     fn a_few_more_services_are_no_other_plan() {
-        let plan = demand(512, 50, 10_240).plan();
-        assert!(plan.is_like(&demand(512, 51, 10_240).plan()));
-        assert!(!plan.is_like(&demand(512, 70, 10_240).plan()));
-        assert!(!plan.is_like(&demand(500, 50, 10_240).plan()));
+        let plan = demand(512, 50, 5_120).plan();
+        assert!(plan.is_like(&demand(512, 51, 5_120).plan()));
+        assert!(!plan.is_like(&demand(512, 70, 5_120).plan()));
+        assert!(!plan.is_like(&demand(500, 50, 5_120).plan()));
     }
 }

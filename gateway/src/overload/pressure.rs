@@ -1,7 +1,7 @@
 //! What connections and requests see of overload: one number to read, a call to leave, and a place to say what waits.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use metrics::{Counter, counter};
@@ -37,6 +37,8 @@ pub(crate) struct Pressure(Arc<Shared>);
 
 struct Shared {
     stage: AtomicU8,
+    /// How many connections there is memory for.
+    places: AtomicUsize,
     /// Calls since [`Stage::Close`] began.
     calls: AtomicU32,
     responses: AtomicU32,
@@ -71,6 +73,7 @@ impl Pressure {
         let refused = |what: Refused| counter!("postern_overload_refused_total", "what" => what.as_str());
         Self(Arc::new(Shared {
             stage: AtomicU8::new(0),
+            places: AtomicUsize::new(usize::MAX),
             calls: AtomicU32::new(0),
             responses: AtomicU32::new(0),
             groups: Default::default(),
@@ -82,6 +85,16 @@ impl Pressure {
     /// The stage as it is now.
     pub(crate) fn stage(&self) -> Stage {
         Stage::ALL[usize::from(self.0.stage.load(Relaxed)) % Stage::ALL.len()]
+    }
+
+    /// How many connections there is memory for by the plan.
+    pub(crate) fn places(&self) -> usize {
+        self.0.places.load(Relaxed)
+    }
+
+    /// Changes how many; those that are open stay.
+    pub(crate) fn set_places(&self, connections: usize) {
+        self.0.places.store(connections, Relaxed);
     }
 
     /// Bodies under way.

@@ -34,7 +34,7 @@ async fn served(rig: &Rig) -> TcpStream {
 async fn a_connection_too_many_is_closed_until_another_ends() {
     for limits in [
         Limits { max_connections: 1, ..Limits::default() },
-        Limits { max_connections_per_source: 1, ..Limits::default() },
+        Limits { max_connections_per_source: Some(1), ..Limits::default() },
     ] {
         let rig = rig(limits).await;
         let first = served(&rig).await;
