@@ -20,6 +20,7 @@ mod response;
 pub mod retry;
 pub mod rewrite;
 pub mod settings;
+mod values;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -39,12 +39,12 @@ fn keep_in(arena: u32) -> Result<(), Error> {
     b"thread.tcache.enabled\0".name().write(false)
 }
 
-/// For a thread that serves traffic: buffers of 16 KiB are not cached by it, so that [`with_fresh_pages`] decides where they
-/// come from. h2 makes one for each connection.
+/// For a thread that serves traffic: buffers of 8 and of 16 KiB are not cached by it, so that [`with_fresh_pages`] decides
+/// where they come from. h2 makes one of each for a connection.
 ///
 /// `thread.tcache.ncached_max.write`: jemalloc(3).
 pub(crate) fn serve_traffic() {
-    const NOT_CACHED: &[u8] = b"16384-16384:0\0";
+    const NOT_CACHED: &[u8] = b"8192-8192:0|16384-16384:0\0";
     if let Err(error) = raw::write_str(b"thread.tcache.ncached_max.write\0", NOT_CACHED) {
         tracing::debug!(%error, "the allocator caches all sizes; HTTP/2 connections will take more memory");
     }
@@ -102,15 +102,16 @@ pub(crate) fn publish() {
     }
 }
 
-/// How often [`give_back`] tries, and how long it waits in between: another thread's purge of an arena takes milliseconds.
-const TRIES: u32 = 10;
-const BETWEEN_TRIES: Duration = Duration::from_millis(2);
+/// How often [`give_back`] tries, and how long it waits in between: another thread's purge of an arena takes a tenth of a second if
+/// it is large.
+const TRIES: u32 = 50;
+const BETWEEN_TRIES: Duration = Duration::from_millis(4);
 
 /// Free pages that are not worth another try: 1 MiB. Others free some all the time.
 const WORTH_A_TRY: usize = 256;
 
 /// Gives memory that is free back to the system at once; by itself jemalloc does so ten seconds later, and a little at a
-/// time. May wait for a few milliseconds.
+/// time. May wait for a fifth of a second.
 ///
 /// Where the time for it is set to zero, an arena purges what it holds (`arena.<i>.dirty_decay_ms`, jemalloc(3)), but not
 /// while another thread purges a part of it.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::Version;
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -12,7 +13,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use super::context::RequestContext;
-use super::{Postern, response};
+use super::{Postern, response, values};
 use crate::connection::bodies::{self, To};
 
 #[async_trait]
@@ -53,7 +54,11 @@ impl ProxyHttp for Postern {
         upstream_request: &mut RequestHeader,
         ctx: &mut RequestContext,
     ) -> Result<()> {
-        self.rewrite(session, upstream_request, ctx)
+        self.rewrite(session, upstream_request, ctx)?;
+        if upstream_request.version == Version::HTTP_2 {
+            values::detach_request(upstream_request);
+        }
+        Ok(())
     }
 
     async fn request_body_filter(
@@ -70,12 +75,15 @@ impl ProxyHttp for Postern {
 
     async fn upstream_response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         upstream_response: &mut ResponseHeader,
         ctx: &mut RequestContext,
     ) -> Result<()> {
         ctx.has_response = true;
         response::remove_hop_by_hop(upstream_response);
+        if session.is_http2() {
+            values::detach_response(upstream_response);
+        }
         Ok(())
     }
 

@@ -38,12 +38,15 @@ pub(crate) async fn measure(counts: &[usize], repeat: usize) -> Result<Report> {
                     |what: &str, unit, value| report.sample(format!("{count} of {name}: {what}"), unit, value);
                 let first = open(&gateway, &tls, FIRST, http2).await?;
                 let before = at_rest(&gateway).await?;
+                let heap_before = heap(&gateway).await?;
                 let connections = open(&gateway, &tls, count, http2).await.map_err(|error| gateway.explain(error))?;
                 let opened = gateway.usage()?;
                 let after = at_rest(&gateway).await?;
+                let heap = heap(&gateway).await? - heap_before;
                 ensure(first.iter().chain(&connections).all(Connection::is_open), || "not all are open".to_owned())?;
                 let grown = after.rss.saturating_sub(before.rss) as f64;
                 sample("RSS per connection", "KiB", grown / 1_024.0 / count as f64);
+                sample("of it allocated", "KiB", heap / 1_024.0 / count as f64);
                 sample("CPU to make one", "µs", opened.cpu_since(&before).as_secs_f64() * 1e6 / count as f64);
                 sample("CPU per second while all idle", "ms", idle_rate(&gateway).await? * 1e3);
             }
@@ -64,6 +67,11 @@ async fn open(gateway: &Gateway, tls: &TlsClient, count: usize, http2: bool) -> 
         connections.push(connection);
     }
     Ok(connections)
+}
+
+/// Bytes that are allocated, as far as the gateway's allocator says so.
+async fn heap(gateway: &Gateway) -> Result<f64> {
+    Ok(gateway.metrics().await?.sum("postern_memory_allocated_bytes"))
 }
 
 fn raise_file_limit() -> Result<()> {
