@@ -30,15 +30,32 @@ async fn the_plan_is_said_at_the_start_and_shown() -> Result<()> {
 #[tokio::test]
 async fn a_limit_that_is_too_small_is_warned_of_with_what_would_do() -> Result<()> {
     let options = Options::default().argument("--memory-limit=300MiB").argument("--max-connections-per-client=10");
-    let world = World::open(options, &json!({"max-connections": "9000"})).await?;
-    // 9,000 connections of 18 KiB are 158 MiB; with a cache of 8 MiB and code, that fits.
+    let world = World::open(options, &json!({"max-connections": "4000"})).await?;
+    // 4,000 connections of 40 KiB are 156 MiB; with a cache of 8 MiB and code, that fits.
     let log = world.gateway.log();
     let is_small = world.overload().await?["plan"]["fits"] == json!(false);
     assert_eq!(log.has_line_with(&["memory limit is too small", "at least", "max-connections to at most"]), is_small);
-    world.configure(&json!({"max-connections": "9000", "overload-shrink": "40%"}))?;
+    world.configure(&json!({"max-connections": "4000", "overload-shrink": "40%"}))?;
     postern_tests::patience::eventually("a warning", async || {
         let is_warned = log.has_line_with(&["memory limit is too small", "at least", "max-connections to at most"]);
         postern_tests::ensure(is_warned, || "no warning".to_owned())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn as_many_connections_may_be_open_as_the_limit_has_room_for() -> Result<()> {
+    let world = World::open(Options::default().argument("--memory-limit=200MiB"), &json!({})).await?;
+    let plan = &world.overload().await?["plan"];
+    let planned = plan["maxConnections"].as_u64().ok_or("no maxConnections")?;
+    assert!(plan["fits"] == json!(true) && (1_000..20_000).contains(&planned), "{plan}");
+    let places = world.gateway.metrics().await?.sum("postern_max_connections");
+    assert!((places - planned as f64).abs() < 1.0, "{places}, planned are {planned}");
+    // What is set holds, whether there is room for it or not.
+    world.configure(&json!({"max-connections": "5000"}))?;
+    postern_tests::patience::eventually("5,000 places", async || {
+        let places = world.gateway.metrics().await?.sum("postern_max_connections");
+        postern_tests::ensure((places - 5_000.0).abs() < 1.0, || format!("there are {places}"))
     })
     .await
 }
