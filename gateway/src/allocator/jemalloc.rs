@@ -121,7 +121,7 @@ pub(crate) fn give_back() {
             return tracing::debug!(%error, "the allocator does not give back what is free");
         }
         match free_pages() {
-            Ok(pages) if pages > WORTH_A_TRY && left > 0 => thread::sleep(BETWEEN_TRIES),
+            Ok(pages) if pages > WORTH_A_TRY && left > 0 => thread::park_timeout(BETWEEN_TRIES),
             _ => return,
         }
     }

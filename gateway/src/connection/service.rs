@@ -60,25 +60,29 @@ where
 
     /// Serves one connection until it ends. `permit` is given back when its last request has ended.
     pub(crate) async fn serve(&self, mut stream: Box<Downstream>, permit: Permit, watches: &Watches) {
+        // Boxed, each of them: a connection keeps no room for what it does not do.
         let http2 = if stream.digests.is_tls() {
-            stream.digests.is_http2()
+            Some(stream.digests.is_http2())
         } else {
-            let (idle_timeout, header_timeout) = self.timeouts();
-            if !http1::await_bytes(&mut stream, idle_timeout, watches).await {
-                return;
-            }
-            match tokio::time::timeout(header_timeout, stream.is_http2_preface()).await {
-                Ok(Ok(http2)) => http2,
-                Ok(Err(_)) => return,
-                // Fewer bytes than tell: HTTP/1.1 answers what they deserve.
-                Err(_) => false,
-            }
+            Box::pin(self.await_protocol(&mut stream, watches)).await
         };
-        if http2 {
-            // Boxed: it is larger than what an HTTP/1.1 connection, of which there are more, needs.
-            Box::pin(http2::serve(stream, self, permit, watches)).await;
-        } else {
-            http1::serve(stream, self, watches).await;
+        match http2 {
+            Some(true) => Box::pin(http2::serve(stream, self, permit, watches)).await,
+            Some(false) => Box::pin(http1::serve(stream, self, watches)).await,
+            None => {}
+        }
+    }
+
+    /// Whether a client without TLS speaks HTTP/2; `None` if the connection is at its end.
+    async fn await_protocol(&self, stream: &mut Downstream, watches: &Watches) -> Option<bool> {
+        let (idle_timeout, header_timeout) = self.timeouts();
+        if !http1::await_bytes(stream, idle_timeout, watches).await {
+            return None;
+        }
+        match tokio::time::timeout(header_timeout, stream.is_http2_preface()).await {
+            Ok(outcome) => outcome.ok(),
+            // Fewer bytes than tell: HTTP/1.1 answers what they deserve.
+            Err(_) => Some(false),
         }
     }
 }
