@@ -27,6 +27,10 @@ pub fn describe_metrics() {
     describe_gauge!("postern_certstore_budget_bytes", Unit::Bytes, "Bytes that cached certificates may have.");
     describe_gauge!("postern_certstore_loads_in_flight", "Secrets that are being loaded.");
     describe_gauge!("postern_certstore_waiting", "Handshakes that wait for a certificate.");
+    describe_gauge!(
+        "postern_certstore_reloads_waiting",
+        "Cached Secrets that have changed and wait to be loaded again."
+    );
     describe_gauge!("postern_certstore_refused_secrets", "Secrets that are not asked for until their backoff is over.");
     describe_gauge!("postern_certstore_expired_entries", "Cached certificates that have expired and are served.");
     describe_gauge!(
@@ -118,6 +122,7 @@ pub(crate) struct Metrics {
     pub(crate) budget: Gauge,
     pub(crate) in_flight: Gauge,
     pub(crate) waiting: Gauge,
+    pub(crate) reloads_waiting: Gauge,
     pub(crate) refused: Gauge,
     pub(crate) expired: Gauge,
     /// By [`HORIZONS`].
@@ -145,6 +150,7 @@ impl Metrics {
             budget: gauge!("postern_certstore_budget_bytes"),
             in_flight: gauge!("postern_certstore_loads_in_flight"),
             waiting: gauge!("postern_certstore_waiting"),
+            reloads_waiting: gauge!("postern_certstore_reloads_waiting"),
             refused: gauge!("postern_certstore_refused_secrets"),
             expired: gauge!("postern_certstore_expired_entries"),
             expiring: HORIZONS.map(|(horizon, _)| gauge!("postern_certstore_expiring", "horizon" => horizon)),

@@ -121,6 +121,8 @@ pub struct KubeConfig {
     pub namespaces: Vec<String>,
     /// Only Secrets with these labels are followed, as a selector.
     pub secret_selector: Option<String>,
+    /// Secrets fetched per second, on average; after a pause twice as many at once.
+    pub qps: usize,
     /// How status is written; `None` if it is not.
     pub status: Option<Box<StatusConfig>>,
 }

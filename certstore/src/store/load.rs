@@ -72,6 +72,7 @@ impl Shared {
                 None => desk.retries.forget(&secret),
             }
         }
+        self.metrics.reloads_waiting.set(desk.dirty.len() as f64);
     }
 }
 

@@ -72,7 +72,7 @@ pub(super) async fn open(
         SourceConfig::Kube(kube) => {
             let access = Access { kubeconfig: kube.kubeconfig.clone(), context: kube.context.clone() };
             let client = api::connect(&access).await?;
-            let secrets = ApiSecrets(SecretReader::new(client.clone(), ReaderOptions::default()));
+            let secrets = ApiSecrets(SecretReader::new(client.clone(), reader_options(kube)));
             let options = |given| status::options(given, own_namespace(config));
             let status = kube.status.as_ref().map(|given| Reporter::new(client.clone(), options(given)));
             let source = ApiSource::start(client, api_options(kube, config_maps), faults.clone());
@@ -90,6 +90,13 @@ fn own_namespace(config: &Config) -> String {
     let surroundings = || std::fs::read_to_string(POD_NAMESPACE).ok().map(|text| text.trim().to_owned());
     let own = config.own_namespace.clone().or_else(surroundings).filter(|name| !name.is_empty());
     own.unwrap_or_else(|| OWN_NAMESPACE.to_owned())
+}
+
+fn reader_options(kube: &KubeConfig) -> ReaderOptions {
+    let mut options = ReaderOptions::default();
+    options.rate = kube.qps as f64;
+    options.burst = 2.0 * options.rate;
+    options
 }
 
 fn api_options(kube: &KubeConfig, config_maps: Vec<ObjectRef>) -> api::Options {

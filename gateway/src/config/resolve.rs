@@ -138,6 +138,7 @@ impl Reader<'_> {
             context: self.optional("kube-context", parse_word),
             namespaces: self.list("namespaces", parse_word),
             secret_selector: self.optional("secret-selector", |text| Ok(text.to_owned())),
+            qps: self.value("kube-api-qps", parse_count),
             status: self.status(),
         };
         match self.required("source", parse_source) {

@@ -65,6 +65,13 @@ pub const GATEWAY_SETTINGS: &[Setting] = &[
          all of type kubernetes.io/tls",
     ),
     one(
+        "kube-api-qps",
+        "COUNT",
+        "500",
+        "Secrets fetched from the Kubernetes API in a second, for handshakes and renewed certificates together; twice as \
+         many at once after a pause",
+    ),
+    one(
         "own-namespace",
         "NAMESPACE",
         "",

@@ -35,9 +35,9 @@ const MAX_BYTES: usize = 4 << 20;
 pub struct ReaderOptions {
     /// Secrets fetched at a time. Default: 32.
     pub concurrency: usize,
-    /// Requests per second, on average. Default: 200, as Knative's controllers have it.
+    /// Requests per second, on average. Default: 500.
     pub rate: f64,
-    /// Requests that may be made at once after a pause. Default: 400.
+    /// Requests that may be made at once after a pause. Default: 1,000.
     pub burst: f64,
     /// A fetch is given up after this, waits included. Default: 10 s.
     pub deadline: Duration,
@@ -48,7 +48,7 @@ pub struct ReaderOptions {
 impl Default for ReaderOptions {
     fn default() -> Self {
         let (deadline, attempt) = (Duration::from_secs(10), Duration::from_secs(4));
-        Self { concurrency: 32, rate: 200.0, burst: 400.0, deadline, attempt }
+        Self { concurrency: 32, rate: 500.0, burst: 1_000.0, deadline, attempt }
     }
 }
 
