@@ -1,6 +1,7 @@
 //! The whole gateway on a cluster: `postern gateway --source kube`.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use postern_tests::backend::Backend;
 use postern_tests::client::{Call, TlsClient};
@@ -151,6 +152,26 @@ async fn roles_in_some_namespaces_are_enough_to_serve_these_and_each_missing_rul
     assert_eq!(lines("ingressclasses: may not be read: expected a rule with"), 1);
     assert_eq!(lines("configmaps/config-postern: may not be read: expected a rule with"), 1);
     assert_eq!(lines("may not be read"), 4, "and the two maps of Knative");
+    Ok(())
+}
+
+#[tokio::test]
+async fn secrets_are_fetched_as_often_as_may_be_asked_for_and_the_others_wait() -> Result<()> {
+    let world = World::start_with("system:admin", |options| options.argument("--kube-api-qps=10")).await?;
+    let services: Vec<_> = (0..40).map(|number| KnativeService::new("shop", &format!("stall-{number}"))).collect();
+    for service in &services {
+        world.cluster.apply_many(service.objects(world.cluster.ca())?)?;
+    }
+    let Some((last, others)) = services.split_last() else { return Err("no services".into()) };
+    eventually("the last one is served", async || world.serial_of(&last.external_host()).await.map(drop)).await?;
+    // The first 20 at once, or fewer, and then 10 a second.
+    let began = Instant::now();
+    for service in others {
+        world.serial_of(&service.external_host()).await?;
+    }
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(1_500), "39 in {took:?}");
+    world.gateway.metrics().await?.require("postern_certstore_reloads_waiting")?;
     Ok(())
 }
 
