@@ -13,8 +13,9 @@ pub(super) const FIXED: u64 = 24 * MIB;
 /// cgroups counts too), and some for what tables of headers hold after hundreds. With HTTP/1.1 it is 15 KiB in all.
 pub(super) const PER_CONNECTION: u64 = 40 * 1024;
 
-/// So many connections there may be at least, whatever is left for them; and at most, unless a number is set.
-const LEAST_CONNECTIONS: usize = 256;
+/// So many connections there may be at least, whatever is left for them: they are rarely all there, all with HTTP/2, and if
+/// they are, idle ones are closed. And at most, unless a number is set.
+const LEAST_CONNECTIONS: usize = 1_000;
 pub(crate) const DEFAULT_CONNECTIONS: usize = 20_000;
 
 /// The certificate cache where no limit is known: room for about 9,000 ECDSA certificates.

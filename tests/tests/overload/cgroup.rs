@@ -78,8 +78,10 @@ async fn a_gateway_in_a_cgroup_sheds_connections_before_the_kernel_kills_it() ->
     const CLIENTS: usize = 4_000;
     let Some(cgroup) = Cgroup::make("sheds") else { return Ok(()) };
     cgroup.set_limit(1 << 30)?;
-    let options =
-        Options::default().cgroup(&cgroup.directory).argument(format!("--max-connections-per-client={CLIENTS}"));
+    let options = Options::default()
+        .cgroup(&cgroup.directory)
+        .argument(format!("--max-connections-per-client={CLIENTS}"))
+        .argument("--max-connections=20000");
     let mut world = World::open(options, &json!({})).await?;
     world.serves_others().await?;
     let overload = world.overload().await?;
