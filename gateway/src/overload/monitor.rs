@@ -401,8 +401,9 @@ impl Monitor {
     fn adopt(&self, demand: &Demand) {
         let plan = demand.plan();
         let before = **self.view.plan.load();
-        let like = before.filter(|before| before.is_like(&plan));
-        // What was set holds to the byte; what is left moves a little with every service.
+        // What was set holds exactly; what is left moves a little with every service.
+        let holds = |before: &Plan| demand.fit_connections || before.max_connections == plan.max_connections;
+        let like = before.filter(|before| before.is_like(&plan) && holds(before));
         let left = like.map_or(plan.certificates, |like| like.certificates);
         self.certs.want(demand.cert_cache.unwrap_or(left));
         if like.is_some() {
