@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::Version;
+use http::{HeaderMap, Version};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -83,6 +83,18 @@ impl ProxyHttp for Postern {
         response::remove_hop_by_hop(upstream_response);
         if session.is_http2() {
             values::detach_response(upstream_response);
+        }
+        Ok(())
+    }
+
+    fn upstream_response_trailer_filter(
+        &self,
+        session: &mut Session,
+        upstream_trailers: &mut HeaderMap,
+        _ctx: &mut RequestContext,
+    ) -> Result<()> {
+        if session.is_http2() {
+            values::detach(upstream_trailers);
         }
         Ok(())
     }

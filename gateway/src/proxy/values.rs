@@ -1,4 +1,7 @@
 //! Values of header fields, apart from what they were read with.
+//!
+//! A value is a part of the buffer that the header was read into, several KiB large. HPACK has a table of values that lasts
+//! as long as the connection (RFC 7541 §2.3.2), and each of its entries would keep such a buffer.
 
 use http::{HeaderMap, HeaderValue};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -6,10 +9,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 /// Longer ones are in no table: three quarters of the 4096 bytes that h2 gives a table is the longest it puts there.
 const MOST: usize = 3 * 1024;
 
-/// For a response that goes to a client by HTTP/2.
-///
-/// A value is a part of the buffer that the header was read into, several KiB large. HPACK has a table of values that lasts
-/// as long as the connection (RFC 7541 §2.3.2), and each of its entries would keep such a buffer.
+/// For the header of a response that goes to a client by HTTP/2.
 pub(super) fn detach_response(response: &mut ResponseHeader) {
     let Ok(empty) = ResponseHeader::build_no_case(response.status, Some(0)) else { return };
     let mut parts = http::response::Parts::from(std::mem::replace(response, empty));
@@ -17,7 +17,7 @@ pub(super) fn detach_response(response: &mut ResponseHeader) {
     *response = ResponseHeader::from(parts);
 }
 
-/// The same for a request that goes to an endpoint by HTTP/2.
+/// For the header of a request that goes to an endpoint by HTTP/2.
 pub(super) fn detach_request(request: &mut RequestHeader) {
     let names: smallvec::SmallVec<[_; 16]> = request.headers.keys().cloned().collect();
     for name in names {
@@ -31,7 +31,8 @@ pub(super) fn detach_request(request: &mut RequestHeader) {
     }
 }
 
-fn detach(headers: &mut HeaderMap) {
+/// For the trailers of a response that goes to a client by HTTP/2.
+pub(super) fn detach(headers: &mut HeaderMap) {
     for value in headers.values_mut() {
         *value = copy(value);
     }
