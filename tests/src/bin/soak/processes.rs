@@ -11,7 +11,7 @@ use postern_tests::{Result, ensure};
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, Part};
 use crate::cgroup::Cgroup;
 use crate::order::{Order, Tick};
 use crate::{GATEWAY, LOAD};
@@ -72,6 +72,9 @@ pub(crate) async fn gateway(
     let options = options.patience(START).quiet().on_loopback();
     let fixed = ["--source=kube", "--status=off", "--access-log=off", "--log-level=warn,postern=info", "--kubeconfig"];
     let options = fixed.into_iter().fold(options, Options::argument).argument(cluster.kubeconfig());
+    // A burst alone is to tell what renewals cost, not how long they wait for their turn.
+    let all_at_once = (arguments.only == Some(Part::Burst)).then_some("--kube-api-qps=100000");
+    let options = all_at_once.into_iter().fold(options, Options::argument);
     let options = arguments.more.iter().fold(options, Options::argument);
     // The last source counts; the directory is not read.
     Gateway::start(&program, Path::new("/"), &options).await
