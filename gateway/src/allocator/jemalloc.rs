@@ -102,8 +102,8 @@ pub(crate) fn publish() {
     }
 }
 
-/// How often [`give_back`] tries, and how long it waits in between: another thread's purge of an arena takes a tenth of a second if
-/// it is large.
+/// How often [`give_back`] tries, and how long it waits in between: another thread's purge of an arena takes a tenth of a
+/// second if it is large.
 const TRIES: u32 = 50;
 const BETWEEN_TRIES: Duration = Duration::from_millis(4);
 

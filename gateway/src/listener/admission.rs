@@ -18,8 +18,8 @@ use crate::overload::{self, Pressure};
 /// How many clients are served at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections on all listeners, or as many as the memory plan has places for if these are fewer. 20,000. Above, a connection is closed as soon as
-    /// it is accepted, so that clients and load balancers notice and go elsewhere.
+    /// Connections on all listeners, or as many as the memory plan has places for if these are fewer. 20,000. Above, a
+    /// connection is closed as soon as it is accepted, so that clients and load balancers notice and go elsewhere.
     pub max_connections: usize,
     /// Connections of one source: an IPv4 address, or an IPv6 /64. `None` for a quarter of all: a load balancer or a node
     /// that hides its clients is one source, and still no two of them can take every place. An IPv6 /48, which one
