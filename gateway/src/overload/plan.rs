@@ -200,7 +200,7 @@ impl Plan {
     }
 }
 
-/// `limit 200 MiB = fixed 24 MiB + … + 2000 connections 70 MiB + …`, or `<` where it does not fit.
+/// `limit 200 MiB = fixed 24 MiB + … + 2000 connections 78 MiB + …`, or `<` where it does not fit.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "limit {} {}", Mebibytes(self.limit), if self.fits() { "=" } else { "<" })?;
