@@ -91,14 +91,16 @@ pub(super) struct Advice {
 impl Demand {
     /// Divides the limit.
     pub(super) fn plan(&self) -> Plan {
+        let max_connections = self.max_connections();
+        let connections = (max_connections as u64).saturating_mul(PER_CONNECTION);
         let plan = Plan {
             limit: self.limit,
             fixed: self.fixed,
             routes: self.routes,
-            certificates: self.certificates(),
+            certificates: self.certificates(connections),
             sealed: self.sealed,
-            connections: (self.max_connections() as u64).saturating_mul(PER_CONNECTION),
-            max_connections: self.max_connections(),
+            connections,
+            max_connections,
             headroom: self.least_headroom(),
         };
         let spare = self.limit.saturating_sub(plan.sum());
@@ -127,10 +129,10 @@ impl Demand {
         }
     }
 
-    fn certificates(&self) -> u64 {
+    /// Bytes for certificates, beside connections that take so many.
+    fn certificates(&self, connections: u64) -> u64 {
         self.cert_cache.unwrap_or_else(|| {
             let room = self.room();
-            let connections = (self.max_connections() as u64).saturating_mul(PER_CONNECTION);
             let rest = room.saturating_sub(connections).saturating_sub(self.margin());
             rest.max(self.cache_share(room)).clamp(CACHE_FLOOR, CACHE_CEILING)
         })

@@ -41,13 +41,10 @@ pub(super) fn detach(headers: &mut HeaderMap) {
 /// A value with memory of its own, if it may last.
 fn copy(value: &HeaderValue) -> HeaderValue {
     let bytes = value.as_bytes();
-    match HeaderValue::from_bytes(bytes) {
-        Ok(mut copy) if bytes.len() <= MOST => {
-            copy.set_sensitive(value.is_sensitive());
-            copy
-        }
-        _ => value.clone(),
-    }
+    let copy = if bytes.len() <= MOST { HeaderValue::from_bytes(bytes).ok() } else { None };
+    let Some(mut copy) = copy else { return value.clone() };
+    copy.set_sensitive(value.is_sensitive());
+    copy
 }
 
 #[cfg(test)]

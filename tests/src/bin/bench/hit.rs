@@ -14,18 +14,18 @@ use postern::tls::{Settings, Terminator};
 use postern_tests::ca::{Issued, TestCa, new_key};
 use postern_tests::client::TlsClient;
 use postern_tests::client::tls::{close, connect};
-use postern_tests::{Error, Result, ensure};
+use postern_tests::{Result, ensure};
 use rustix::time::{ClockId, clock_gettime};
-use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, Ticketer, cipher_suite, kx_group};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{Acceptor as Handshake, ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, ServerConfig};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
@@ -35,14 +35,18 @@ use xds::resource::Visibility;
 use crate::fleet::host;
 use crate::report::Report;
 
-/// Handshakes for one sample of one side.
-const HANDSHAKES: usize = 1_000;
+/// Handshakes with one side before it is another one's turn: about ten milliseconds, in which a noisy machine moves little.
+const TURN: usize = 40;
 
 /// Clients at the same time.
 const CLIENTS: usize = 4;
 
-/// Pairs of samples for each figure that is asked for: the two sides differ by less than a noisy machine moves.
-const PAIRS: usize = 10;
+/// Rounds, in which each side has one turn, for one sample. What is told is the middle of the rounds: a sum would be that of
+/// the few which something else on the machine has disturbed.
+const ROUNDS: usize = 75;
+
+/// Samples for each figure that is asked for.
+const SAMPLES: usize = 5;
 
 /// Keys are shared by many certificates, to save the time of making them.
 const KEYS: usize = 64;
@@ -55,30 +59,40 @@ pub(crate) async fn measure(counts: &[usize], repeat: usize) -> Result<Report> {
             "CPU time of a server thread per full TLS 1.3 handshake (X25519, ECDSA P-256), accept and close included: the \
              gateway's terminator with N names and their certificates cached, each asked for in turn, against one with the \
              same suites, deadlines and limits, and one fixed certificate, and against one whose certificates are chosen by the \
-             number in the name; {HANDSHAKES} handshakes each, one after the other. Wanted: at most 2 % more"
+             number in the name. Each has {TURN} handshakes in turn; a sample is the middle of {ROUNDS} such rounds. Wanted: at \
+             most 2 % more"
         ),
     );
     for &count in counts {
         let ca = TestCa::new()?;
         let certificates = issue(&ca, count)?;
-        let client = TlsClient::new(&ca)?.x25519();
         let first = certificates.first().ok_or("--count 0: at least one certificate is needed")?;
-        let fixed = Side::fixed(std::slice::from_ref(first))?;
-        let numbered = Side::fixed(&certificates)?;
-        let stored = Side::stored(&certificates).await?;
-        for _ in 0..repeat * PAIRS {
-            let fixed = fixed.cpu(&client, 1).await?;
-            let numbered = numbered.cpu(&client, count).await?;
-            let stored = stored.cpu(&client, count).await?;
-            let mut sample = |what: &str, unit, value| report.sample(format!("{count} names: {what}"), unit, value);
-            sample("fixed certificate", "µs", fixed * 1e6);
-            sample("found by name", "µs", stored * 1e6);
-            sample("added", "%", (stored / fixed - 1.0) * 100.0);
-            sample("any of them, without looking", "µs", numbered * 1e6);
-            sample("added by looking", "%", (stored / numbered - 1.0) * 100.0);
+        let sides = [
+            Side::fixed(std::slice::from_ref(first))?,
+            Side::fixed(&certificates)?,
+            Side::stored(&certificates).await?,
+        ];
+        let mut bout = Bout::new(TlsClient::new(&ca)?.x25519().config()?, sides, count)?;
+        bout.rounds(ROUNDS).await?;
+        for _ in 0..repeat * SAMPLES {
+            let rounds = bout.rounds(ROUNDS).await?;
+            let mut sample = |what: &str, unit, of: fn(&[f64; 3]) -> f64| {
+                report.sample(format!("{count} names: {what}"), unit, middle(rounds.iter().map(of)));
+            };
+            sample("fixed certificate", "µs", |[fixed, _, _]| fixed * 1e6);
+            sample("found by name", "µs", |[_, _, found]| found * 1e6);
+            sample("added", "%", |[fixed, _, found]| (found / fixed - 1.0) * 100.0);
+            sample("any of them, without looking", "µs", |[_, numbered, _]| numbered * 1e6);
+            sample("added by looking", "%", |[_, numbered, found]| (found / numbered - 1.0) * 100.0);
         }
     }
     Ok(report)
+}
+
+fn middle(values: impl Iterator<Item = f64>) -> f64 {
+    let mut sorted: Vec<_> = values.collect();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 fn issue(ca: &TestCa, count: usize) -> Result<Vec<Issued>> {
@@ -110,6 +124,69 @@ struct Side {
     listener: TcpListener,
     acceptor: Acceptor,
 }
+
+/// Servers that are compared, all on one thread, and the clients that they are compared with.
+struct Bout {
+    client: Arc<ClientConfig>,
+    addresses: [SocketAddr; 3],
+    names: usize,
+    /// The next name that each is asked for.
+    next: [usize; 3],
+    turns: mpsc::Sender<Turn>,
+}
+
+/// A turn that is asked for, and who waits for the CPU time that it has taken.
+struct Turn {
+    side: usize,
+    done: oneshot::Sender<Result<Duration>>,
+}
+
+impl Bout {
+    fn new(client: Arc<ClientConfig>, sides: [Side; 3], names: usize) -> Result<Self> {
+        let [first, second, third] = sides.each_ref().map(|side| side.listener.local_addr());
+        let (turns, asked) = mpsc::channel(1);
+        thread::spawn(move || serve(sides, asked));
+        Ok(Self { client, addresses: [first?, second?, third?], names, next: [0; 3], turns })
+    }
+
+    /// CPU seconds per handshake of each side, in each of so many rounds. They take turns in every order there is.
+    async fn rounds(&mut self, rounds: usize) -> Result<Vec<[f64; 3]>> {
+        let mut all = Vec::with_capacity(rounds);
+        for order in ORDERS.iter().cycle().take(rounds) {
+            let mut round = [0.0; 3];
+            for &side in order {
+                round[side] = self.turn(side).await?;
+            }
+            all.push(round);
+        }
+        Ok(all)
+    }
+
+    async fn turn(&mut self, side: usize) -> Result<f64> {
+        let (done, used) = oneshot::channel();
+        self.turns.send(Turn { side, done }).await?;
+        let first = self.next[side];
+        self.next[side] = (first + TURN) % self.names;
+        let mut clients = JoinSet::new();
+        for client in 0..CLIENTS {
+            let (config, address, names) = (Arc::clone(&self.client), self.addresses[side], self.names);
+            clients.spawn(async move {
+                for number in (first + client..first + TURN).step_by(CLIENTS) {
+                    let (stream, _) = connect(&config, address, Some(&host(number % names))).await?;
+                    close(stream).await;
+                }
+                Result::<()>::Ok(())
+            });
+        }
+        while let Some(done) = clients.join_next().await {
+            done??;
+        }
+        Ok(used.await??.as_secs_f64() / TURN as f64)
+    }
+}
+
+/// Each side is as often before each other one as after it.
+const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [2, 1, 0], [1, 2, 0], [0, 2, 1], [2, 0, 1], [1, 0, 2]];
 
 impl Side {
     fn new(acceptor: Acceptor) -> Result<Self> {
@@ -158,57 +235,45 @@ impl Side {
         let terminator = Terminator::new(Settings::default(), tables, store)?;
         Self::new(Acceptor::Stored(Arc::new(terminator)))
     }
-
-    /// CPU seconds per handshake, over many with this number of names in turn.
-    async fn cpu(&self, client: &TlsClient, names: usize) -> Result<f64> {
-        let (listener, acceptor) = (self.listener.try_clone()?, self.acceptor.clone());
-        let address = listener.local_addr()?;
-        let server = thread::spawn(move || serve(listener, &acceptor));
-        let config = client.config()?;
-        let mut clients = JoinSet::new();
-        for first in 0..CLIENTS {
-            let config = Arc::clone(&config);
-            clients.spawn(async move {
-                for number in (first..HANDSHAKES).step_by(CLIENTS) {
-                    let (stream, _) = connect(&config, address, Some(&host(number % names))).await?;
-                    close(stream).await;
-                }
-                Result::<()>::Ok(())
-            });
-        }
-        while let Some(done) = clients.join_next().await {
-            done??;
-        }
-        let used = server.join().map_err(|_| "the server has panicked")??;
-        Ok(used.as_secs_f64() / HANDSHAKES as f64)
-    }
 }
 
-/// Accepts as many connections as one sample has, on this thread alone. Returns the CPU time that took.
-fn serve(listener: TcpListener, acceptor: &Acceptor) -> Result<Duration> {
+/// Serves turns as they are asked for, on this thread alone, and tells the CPU time that each has taken.
+fn serve(sides: [Side; 3], mut asked: mpsc::Receiver<Turn>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let before = thread_cpu();
     runtime.block_on(async {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        let (under_way, mut served) = (Arc::new(Semaphore::new(CLIENTS)), JoinSet::new());
-        for _ in 0..HANDSHAKES {
-            let (tcp, peer) = listener.accept().await?;
-            let turn = Arc::clone(&under_way).acquire_owned().await?;
-            let acceptor = acceptor.clone();
-            served.spawn(async move {
-                let _turn = turn;
-                shake_hands(acceptor, tcp, peer).await
-            });
-            while let Some(done) = served.try_join_next() {
-                done??;
-            }
+        let listeners =
+            sides.each_ref().map(|side| side.listener.try_clone().and_then(tokio::net::TcpListener::from_std));
+        let listeners = listeners.into_iter().collect::<std::io::Result<Vec<_>>>()?;
+        while let Some(Turn { side, done }) = asked.recv().await {
+            let before = thread_cpu();
+            let result = turn(&listeners[side], &sides[side].acceptor).await;
+            let used = thread_cpu().saturating_sub(before);
+            // Nobody waits any more for a turn that has failed on the other side.
+            let _ = done.send(result.map(|()| used));
         }
-        while let Some(done) = served.join_next().await {
+        Ok(())
+    })
+}
+
+/// Accepts as many connections as one turn has.
+async fn turn(listener: &tokio::net::TcpListener, acceptor: &Acceptor) -> Result<()> {
+    let (under_way, mut served) = (Arc::new(Semaphore::new(CLIENTS)), JoinSet::new());
+    for _ in 0..TURN {
+        let (tcp, peer) = listener.accept().await?;
+        let turn = Arc::clone(&under_way).acquire_owned().await?;
+        let acceptor = acceptor.clone();
+        served.spawn(async move {
+            let _turn = turn;
+            shake_hands(acceptor, tcp, peer).await
+        });
+        while let Some(done) = served.try_join_next() {
             done??;
         }
-        Result::<_, Error>::Ok(())
-    })?;
-    Ok(thread_cpu().saturating_sub(before))
+    }
+    while let Some(done) = served.join_next().await {
+        done??;
+    }
+    Ok(())
 }
 
 /// One handshake; then the client closes.
