@@ -89,6 +89,10 @@ impl Postern {
         match self.admit(session, ctx) {
             Admission::Forward(matched) => {
                 ctx.matched = Some(matched);
+                if self.settings.load().access_log {
+                    let client = connection::of(session).map(|connection| connection.client);
+                    ctx.head = client.and_then(|client| access::Head::of(session.req_header(), client));
+                }
                 Ok(false)
             }
             Admission::Answer(answer) => respond::respond(session, &answer, &ctx.request_id).await.map(|()| true),
@@ -245,7 +249,8 @@ impl Postern {
         FailToProxy { error_code, can_reuse_downstream: false }
     }
 
-    fn finish(&self, session: &Session, ctx: &RequestContext) {
+    fn finish(&self, session: &Session, ctx: &mut RequestContext) {
+        ctx.head = None;
         let Some(Connection { listener, client, .. }) = connection::of(session) else { return };
         let status = session.response_written().map(|response| response.status.as_u16());
         let took = ctx.started.elapsed();

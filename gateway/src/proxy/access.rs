@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use http::{HeaderValue, Method, Uri, Version, header};
+use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
 use crate::route::Matched;
@@ -13,27 +15,91 @@ use super::context::RequestContext;
 /// The tracing target of access lines; switch it off with `access=off` in the log filter.
 pub const TARGET: &str = "access";
 
+/// What a request's line says of its head, kept for a request that is given up: its session is gone by then.
+#[derive(Debug)]
+pub(super) struct Head {
+    client: SocketAddr,
+    method: Method,
+    uri: Uri,
+    version: Version,
+    host: Option<HeaderValue>,
+}
+
+impl Head {
+    /// Of a request, if its line is wanted. It shares the head's memory.
+    pub(super) fn of(request: &RequestHeader, client: SocketAddr) -> Option<Self> {
+        is_wanted().then(|| Self {
+            client,
+            method: request.method.clone(),
+            uri: request.uri.clone(),
+            version: request.version,
+            host: request.headers.get(header::HOST).cloned(),
+        })
+    }
+
+    /// Writes the line of a request that was given up before its end.
+    pub(super) fn log(&self, ctx: &RequestContext) {
+        let of_target = self.uri.authority().map(http::uri::Authority::as_str);
+        let host = of_target.or_else(|| self.host.as_ref()?.to_str().ok());
+        let Self { client, ref method, ref uri, version, .. } = *self;
+        let line = Line { client, method, host, uri, version, status: None, bytes: None, took: ctx.started.elapsed() };
+        line.write(ctx, "request given up");
+    }
+}
+
 /// Writes the line of a request. Costs one check when the target is off.
 pub(super) fn log(session: &Session, ctx: &RequestContext, client: SocketAddr, status: Option<u16>, took: Duration) {
-    if !tracing::enabled!(target: TARGET, tracing::Level::INFO) {
+    if !is_wanted() {
         return;
     }
     let request = session.req_header();
-    let endpoint = ctx.choice.as_ref().map(|choice| choice.endpoint.address());
-    tracing::info!(
-        target: TARGET,
-        %client,
-        method = request.method.as_str(),
-        host = authority(request).unwrap_or_default(),
-        path = request.uri.path(),
-        protocol = ?request.version,
-        status = status.unwrap_or_default(),
-        bytes = session.body_bytes_sent(),
-        seconds = took.as_secs_f64(),
-        endpoint = endpoint.map(tracing::field::display),
-        cluster = ctx.matched.as_ref().map(Matched::cluster),
-        retries = ctx.tries.saturating_sub(1),
-        request_id = ctx.request_id.to_str().unwrap_or_default(),
-        "request"
-    );
+    let line = Line {
+        client,
+        method: &request.method,
+        host: authority(request),
+        uri: &request.uri,
+        version: request.version,
+        status,
+        bytes: Some(session.body_bytes_sent()),
+        took,
+    };
+    line.write(ctx, "request");
+}
+
+fn is_wanted() -> bool {
+    tracing::enabled!(target: TARGET, tracing::Level::INFO)
+}
+
+/// What a line says besides what the context knows.
+struct Line<'a> {
+    client: SocketAddr,
+    method: &'a Method,
+    host: Option<&'a str>,
+    uri: &'a Uri,
+    version: Version,
+    status: Option<u16>,
+    bytes: Option<usize>,
+    took: Duration,
+}
+
+impl Line<'_> {
+    fn write(&self, ctx: &RequestContext, message: &str) {
+        let endpoint = ctx.choice.as_ref().map(|choice| choice.endpoint.address());
+        tracing::info!(
+            target: TARGET,
+            client = %self.client,
+            method = self.method.as_str(),
+            host = self.host.unwrap_or_default(),
+            path = self.uri.path(),
+            protocol = ?self.version,
+            status = self.status.unwrap_or_default(),
+            bytes = self.bytes,
+            seconds = self.took.as_secs_f64(),
+            endpoint = endpoint.map(tracing::field::display),
+            cluster = ctx.matched.as_ref().map(Matched::cluster),
+            retries = ctx.tries.saturating_sub(1),
+            request_id = ctx.request_id.to_str().unwrap_or_default(),
+            "{message}"
+        );
+    }
 }

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use crate::route::Matched;
 use crate::upstream::{Attempts, Choice};
 
+use super::access;
 use super::outcome::Failure;
 
 /// The state of one request.
@@ -37,6 +38,17 @@ pub struct RequestContext {
     pub(super) has_response: bool,
     /// Why it failed, where that is known better than by pingora's error.
     pub(super) failure: Option<Failure>,
+    /// From when it goes to an endpoint until it has its line in the access log.
+    pub(super) head: Option<access::Head>,
+}
+
+impl Drop for RequestContext {
+    /// A request that is given up ([`bodies`](crate::connection::bodies)) ends between two callbacks.
+    fn drop(&mut self) {
+        if let Some(head) = self.head.take() {
+            head.log(self);
+        }
+    }
 }
 
 impl Default for RequestContext {
@@ -55,6 +67,7 @@ impl Default for RequestContext {
             is_connected: false,
             has_response: false,
             failure: None,
+            head: None,
         }
     }
 }

@@ -8,13 +8,13 @@ use hyper::body::Incoming;
 use postern_tests::backend::Backend;
 use postern_tests::client::Call;
 use postern_tests::client::raw::RawConnection;
-use postern_tests::gateway::Options;
+use postern_tests::gateway::{Entry, Options};
 use postern_tests::patience::{eventually, eventually_within};
 use postern_tests::{Result, ensure};
 use serde_json::{Value, json};
 
 use crate::frames::{Attacker, END_HEADERS, END_STREAM, HEADERS, frame, request};
-use crate::world::World;
+use crate::world::{HOST, World};
 
 const MIB: u64 = 1 << 20;
 
@@ -53,6 +53,17 @@ async fn metric(world: &World, name: &str, labels: &str) -> Result<f64> {
 
 async fn ended(world: &World, reason: &str) -> Result<f64> {
     metric(world, "postern_overload_ended_total", reason).await
+}
+
+/// How many requests for this path have a line in the access log that says that they were given up.
+fn given_up(world: &World, path: &str) -> usize {
+    let entries = world.gateway.log().entries();
+    let is_one = |entry: &&Entry| {
+        [("message", "request given up"), ("path", path), ("host", HOST), ("method", "GET")]
+            .into_iter()
+            .all(|(name, value)| entry.field(name) == Some(value))
+    };
+    entries.iter().filter(is_one).count()
 }
 
 async fn until_nothing_waits(world: &World) -> Result<()> {
@@ -207,6 +218,11 @@ async fn a_stream_that_began_in_calm_is_given_up_soon_when_memory_gets_short() -
     })
     .await?;
     until_nothing_waits(&world).await?;
+    eventually("they have lines in the access log", async || {
+        let lines = given_up(&world, "/-/bytes/4000000");
+        ensure(lines >= 20, || format!("{lines} of 20"))
+    })
+    .await?;
     assert!(metric(&world, "postern_listener_streams", "").await? < 1.0);
     drop(attacker);
     eventually("its streams are in the histogram", async || {
