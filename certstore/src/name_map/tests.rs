@@ -46,6 +46,14 @@ fn it_holds_what_a_hash_map_holds_after_any_changes() {
     assert_eq!(sorted(&map), sorted_model(&model));
     let found = |name: &Arc<str>| map.get(name).map(|entry| (entry.value, entry.tag));
     assert!(model.iter().all(|(name, content)| found(name) == Some(*content)));
+    assert_sorted(&map.root);
+}
+
+fn assert_sorted(node: &Node<u64, u8>) {
+    match node {
+        Node::Leaf(entries) => assert!(entries.is_sorted_by_key(|entry| entry.hash)),
+        Node::Inner(children) => children.iter().for_each(assert_sorted),
+    }
 }
 
 #[test]

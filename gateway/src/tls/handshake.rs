@@ -49,6 +49,15 @@ pub struct Established {
     pub http2: bool,
 }
 
+/// Of [`Settings`], what bounds one handshake.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    first_byte_timeout: Duration,
+    handshake_timeout: Duration,
+    hello_limit: usize,
+    send_buffer: usize,
+}
+
 /// What a server name leads to.
 struct Binding {
     server_name: Option<Arc<str>>,
@@ -83,11 +92,11 @@ impl Terminator {
         source: IpAddr,
         turn: impl Fn() -> F,
     ) -> Result<Established, HandshakeError> {
-        let (first_byte_timeout, handshake_timeout) = self.timeouts();
-        let first_byte = timeout(first_byte_timeout, socket.readable()).await;
+        let limits = self.limits();
+        let first_byte = timeout(limits.first_byte_timeout, socket.readable()).await;
         let began = Instant::now();
-        let deadline = began + handshake_timeout;
-        let shake = self.shake_hands(socket, listener, source, || self.take_turn(turn()));
+        let deadline = began + limits.handshake_timeout;
+        let shake = self.shake_hands(socket, limits, listener, source, || self.take_turn(turn()));
         let result = match first_byte {
             Ok(Ok(true)) => timeout_at(deadline, shake).await.unwrap_or(Err(HandshakeError::TimedOut)),
             Ok(Ok(false) | Err(_)) | Err(_) => Err(HandshakeError::NoHello),
@@ -96,21 +105,22 @@ impl Terminator {
         result
     }
 
-    fn timeouts(&self) -> (Duration, Duration) {
-        let settings = self.settings.load();
-        (settings.first_byte_timeout, settings.handshake_timeout)
+    /// As they are set now. Not looked at again in a handshake.
+    fn limits(&self) -> Limits {
+        let Settings { first_byte_timeout, handshake_timeout, hello_limit, send_buffer, .. } = **self.settings.load();
+        Limits { first_byte_timeout, handshake_timeout, hello_limit, send_buffer }
     }
 
     async fn shake_hands<T, F: Future<Output = Result<T, HandshakeError>>>(
         &self,
         mut socket: Socket,
+        limits: Limits,
         listener: ListenerName,
         source: IpAddr,
         turn: impl Fn() -> F,
     ) -> Result<Established, HandshakeError> {
         let mut place = Some(turn().await?);
-        let hello_limit = self.settings.load().hello_limit;
-        socket.set_read_budget(Some(hello_limit));
+        socket.set_read_budget(Some(limits.hello_limit));
         let mut start = self.hello(socket).await?;
         let binding = match self.binding(start.client_hello().server_name(), listener) {
             Ok(binding) => binding,
@@ -134,11 +144,12 @@ impl Terminator {
             Some(place) => place,
             None => turn().await?,
         };
-        start.io.set_read_budget(Some(hello_limit));
+        start.io.set_read_budget(Some(limits.hello_limit));
         let selected = Selected { key, secret: binding.secret.clone() };
-        let send_buffer = self.settings.load().send_buffer;
         let session = SELECTED.scope(selected, async {
-            start.into_stream_with(Arc::clone(&self.config), |conn| conn.set_buffer_limit(Some(send_buffer))).await
+            start
+                .into_stream_with(Arc::clone(&self.config), |conn| conn.set_buffer_limit(Some(limits.send_buffer)))
+                .await
         });
         let mut stream = Box::new(session.await.map_err(HandshakeError::Failed)?);
         stream.get_mut().0.set_read_budget(None);
