@@ -170,7 +170,7 @@ impl<V: Clone, T: Clone> Node<V, T> {
 /// A leaf is in the order of hashes, which are spread evenly: the place can be told from the hash, give or take one or two.
 /// To look at each entry would fetch all of a leaf, up to ten lines of memory that no processor has cached.
 fn find<V, T>(entries: &[Entry<V, T>], hash: u32, name: &str) -> Result<usize, usize> {
-    let guess = u64::from(hash) * entries.len() as u64 >> u32::BITS;
+    let guess = (u64::from(hash) * entries.len() as u64) >> u32::BITS;
     let mut at = usize::try_from(guess).unwrap_or_default();
     while at > 0 && entries[at - 1].hash >= hash {
         at -= 1;

@@ -6,15 +6,18 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::Result;
 
-/// Long enough for anything on a busy machine with two cores; only a failing test waits for all of it.
+/// Long enough for one operation on a busy machine with two cores; only a failing test waits for all of it.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Long enough for what takes many of them.
+const MORE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often a condition is looked at.
 const INTERVAL: Duration = Duration::from_millis(15);
 
 /// Tries until an attempt succeeds. When patience ends, the error says what was awaited and how the last attempt failed.
 pub async fn eventually<T>(what: &str, attempt: impl AsyncFnMut() -> Result<T>) -> Result<T> {
-    eventually_within(PATIENCE, what, attempt).await
+    eventually_within(MORE_PATIENCE, what, attempt).await
 }
 
 /// [`eventually`], with another patience.

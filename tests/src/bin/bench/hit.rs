@@ -158,9 +158,9 @@ impl Shelf {
 impl Finder {
     /// As the terminator does, for a name that there is.
     async fn find(&self, server_name: &str) -> Result<Arc<CertifiedKey>> {
-        let Shelf { tables, store } = match self {
+        let (tables, store) = match self {
             Self::Fixed(certificate) => return Ok(Arc::clone(certificate)),
-            Self::ByName(shelf) => shelf,
+            Self::ByName(Shelf { tables, store }) => (tables, store),
         };
         let secret = tables.load().tls.lookup(server_name).map(|binding| binding.secret.clone());
         let certificate = store.certificate_for(&secret.ok_or("no such name")?, server_name, ClientKey(1)).await?;
@@ -272,12 +272,12 @@ impl Side {
 fn serve(sides: [Side; 3], mut asked: mpsc::Receiver<Turn>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let listeners =
-            sides.each_ref().map(|side| side.listener.try_clone().and_then(tokio::net::TcpListener::from_std));
-        let listeners = listeners.into_iter().collect::<std::io::Result<Vec<_>>>()?;
+        let listen = |side: Side| Ok((tokio::net::TcpListener::from_std(side.listener)?, side.acceptor));
+        let servers = sides.into_iter().map(listen).collect::<Result<Vec<_>>>()?;
         while let Some(Turn { side, done }) = asked.recv().await {
             let before = thread_cpu();
-            let result = turn(&listeners[side], &sides[side].acceptor).await;
+            let (listener, acceptor) = &servers[side];
+            let result = turn(listener, acceptor).await;
             let used = thread_cpu().saturating_sub(before);
             // Nobody waits any more for a turn that has failed on the other side.
             let _ = done.send(result.map(|()| used));
