@@ -18,10 +18,10 @@ const MERGE: usize = LEAF / 2;
 /// Names to values. A clone is a reference count, and a changed copy shares with its original all but the path to what
 /// changed: readers keep a consistent view while a writer prepares the next. A lookup allocates nothing.
 ///
-/// A hash trie whose leaves are slices of exactly their size, in the order of hashes. Tries of fixed-size nodes, as general-purpose crates have
-/// them, leave half of their slots and more empty, depending on how the number of entries stands to a power of the node
-/// size; with entries of 32 to 64 bytes that was more than all the rest of an entry. What is kept beside the entries
-/// is 6 to 10 bytes for each.
+/// A hash trie whose leaves are slices of exactly their size, in the order of hashes. Tries of fixed-size nodes, as
+/// general-purpose crates have them, leave half of their slots and more empty, depending on how the number of entries stands
+/// to a power of the node size; with entries of 32 to 64 bytes that was more than all the rest of an entry. What is kept
+/// beside the entries is 6 to 10 bytes for each.
 ///
 /// Each map is seeded anew, unless it is a clone: nobody can choose names whose hashes collide.
 pub struct NameMap<V, T = ()> {
@@ -168,7 +168,7 @@ impl<V: Clone, T: Clone> Node<V, T> {
 /// Where a name is in a leaf, or where it belongs.
 ///
 /// A leaf is in the order of hashes, which are spread evenly: the place can be told from the hash, give or take one or two.
-/// To look at each entry would fetch all of a leaf, up to ten lines of memory that no processor has cached.
+/// To look at each entry would fetch all of a leaf: eight lines of memory and more that no processor has cached.
 fn find<V, T>(entries: &[Entry<V, T>], hash: u32, name: &str) -> Result<usize, usize> {
     let guess = (u64::from(hash) * entries.len() as u64) >> u32::BITS;
     let mut at = usize::try_from(guess).unwrap_or_default();

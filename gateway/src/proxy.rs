@@ -90,8 +90,7 @@ impl Postern {
             Admission::Forward(matched) => {
                 ctx.matched = Some(matched);
                 if self.settings.load().access_log {
-                    let client = connection::of(session).map(|connection| connection.client);
-                    ctx.head = client.and_then(|client| access::Head::of(session.req_header(), client));
+                    ctx.head = access::Head::of(session);
                 }
                 Ok(false)
             }
@@ -219,7 +218,7 @@ impl Postern {
             is_safe: method.is_safe(),
             is_idempotent: method.is_idempotent(),
             is_reused,
-            has_response: ctx.has_response || session.response_written().is_some(),
+            has_response: ctx.answered.is_some() || session.response_written().is_some(),
             can_replay: !session.retry_buffer_truncated(),
             repeats: ctx.repeats,
             breaks: ctx.breaks,
@@ -254,7 +253,7 @@ impl Postern {
         let Some(Connection { listener, client, .. }) = connection::of(session) else { return };
         let status = session.response_written().map(|response| response.status.as_u16());
         let took = ctx.started.elapsed();
-        let by = if ctx.has_response { Answerer::Upstream } else { Answerer::Gateway };
+        let by = if ctx.answered.is_some() { Answerer::Upstream } else { Answerer::Gateway };
         self.figures.answered(*listener, status, by, took);
         if self.settings.load().access_log {
             access::log(session, ctx, *client, status, took);

@@ -138,10 +138,17 @@ fn names_of_one_hash_are_told_apart() {
     let mut root = Node::Leaf(Arc::new([]));
     let count = LEAF as u64 * 3;
     for number in 0..count {
-        root.insert(0, Entry { name: name(number), value: number, tag: (), hash: 42 });
+        // Some others lie beside them.
+        for hash in [41, 42, 43, 42 + (1 << 31)] {
+            root.insert(0, Entry { name: name(number), value: number, tag: (), hash });
+        }
     }
     for number in 0..count {
         assert_eq!(root.remove(0, 42, &name(number)), Some((number, ())));
+        assert_eq!(root.remove(0, 42, &name(number)), None);
+    }
+    for number in 0..count {
+        assert_eq!(root.remove(0, 42 + (1 << 31), &name(number)), Some((number, ())));
     }
 }
 

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::{HeaderValue, Method, Uri, Version, header};
-use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
+use crate::connection;
 use crate::route::Matched;
 
-use super::admit::authority;
+use super::admit::{authority, authority_of};
 use super::context::RequestContext;
 
 /// The tracing target of access lines; switch it off with `access=off` in the log filter.
@@ -27,8 +27,12 @@ pub(super) struct Head {
 
 impl Head {
     /// Of a request, if its line is wanted. It shares the head's memory.
-    pub(super) fn of(request: &RequestHeader, client: SocketAddr) -> Option<Self> {
-        is_wanted().then(|| Self {
+    pub(super) fn of(session: &Session) -> Option<Self> {
+        if !is_wanted() {
+            return None;
+        }
+        let (client, request) = (connection::of(session)?.client, session.req_header());
+        Some(Self {
             client,
             method: request.method.clone(),
             uri: request.uri.clone(),
@@ -37,12 +41,12 @@ impl Head {
         })
     }
 
-    /// Writes the line of a request that was given up before its end.
+    /// Writes the line of a request that has ended before its answer had. How much of that was sent nobody knows.
     pub(super) fn log(&self, ctx: &RequestContext) {
-        let of_target = self.uri.authority().map(http::uri::Authority::as_str);
-        let host = of_target.or_else(|| self.host.as_ref()?.to_str().ok());
-        let Self { client, ref method, ref uri, version, .. } = *self;
-        let line = Line { client, method, host, uri, version, status: None, bytes: None, took: ctx.started.elapsed() };
+        let Self { client, ref method, ref uri, version, ref host } = *self;
+        let host = authority_of(version, uri, host.as_ref());
+        let (status, took) = (ctx.answered.map(|status| status.as_u16()), ctx.started.elapsed());
+        let line = Line { client, method, host, uri, version, status, bytes: None, took };
         line.write(ctx, "request given up");
     }
 }

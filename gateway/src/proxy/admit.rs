@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderValue, StatusCode, Version, header};
+use http::{HeaderValue, StatusCode, Uri, Version, header};
 use pingora_http::RequestHeader;
 
 use crate::connection::{Connection, TlsFacts};
@@ -129,10 +129,15 @@ fn redirect(authority: &str, request: &RequestHeader) -> Answer {
 
 /// The authority of a request: `:authority`, or `Host`.
 pub fn authority(request: &RequestHeader) -> Option<&str> {
-    let of_target = (request.version == Version::HTTP_2).then(|| request.uri.authority()).flatten();
+    authority_of(request.version, &request.uri, request.headers.get(header::HOST))
+}
+
+/// [`authority`], from the parts of a head that say it.
+pub(super) fn authority_of<'a>(version: Version, target: &'a Uri, host: Option<&'a HeaderValue>) -> Option<&'a str> {
+    let of_target = (version == Version::HTTP_2).then(|| target.authority()).flatten();
     match of_target {
         Some(authority) => Some(authority.as_str()),
-        None => request.headers.get(header::HOST)?.to_str().ok(),
+        None => host?.to_str().ok(),
     }
 }
 

@@ -79,7 +79,7 @@ impl ProxyHttp for Postern {
         upstream_response: &mut ResponseHeader,
         ctx: &mut RequestContext,
     ) -> Result<()> {
-        ctx.has_response = true;
+        ctx.answered = Some(upstream_response.status);
         response::remove_hop_by_hop(upstream_response);
         if session.is_http2() {
             values::detach_response(upstream_response);

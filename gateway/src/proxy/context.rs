@@ -1,6 +1,6 @@
 //! What is remembered of a request from its first filter to its log line.
 
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use tokio::time::Instant;
 
 use crate::route::Matched;
@@ -34,8 +34,8 @@ pub struct RequestContext {
     pub(super) is_upgrade: bool,
     /// Whether a connection to the endpoint has come about.
     pub(super) is_connected: bool,
-    /// Whether the upstream has begun to answer.
-    pub(super) has_response: bool,
+    /// How the upstream has begun to answer.
+    pub(super) answered: Option<StatusCode>,
     /// Why it failed, where that is known better than by pingora's error.
     pub(super) failure: Option<Failure>,
     /// From when it goes to an endpoint until it has its line in the access log.
@@ -43,7 +43,8 @@ pub struct RequestContext {
 }
 
 impl Drop for RequestContext {
-    /// A request that is given up ([`bodies`](crate::connection::bodies)) ends between two callbacks.
+    /// A request that is given up ([`bodies`](crate::connection::bodies)), or cut off with its connection at the end of a
+    /// drain, ends between two callbacks.
     fn drop(&mut self) {
         if let Some(head) = self.head.take() {
             head.log(self);
@@ -65,7 +66,7 @@ impl Default for RequestContext {
             body_bytes: 0,
             is_upgrade: false,
             is_connected: false,
-            has_response: false,
+            answered: None,
             failure: None,
             head: None,
         }

@@ -1,9 +1,7 @@
 //! What finding a certificate by name adds to a handshake.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
 
 use certstore::testing::{ScriptedSource, TestSecret};
 use certstore::{CertStore, ClientKey, SecretRef, SniPattern, TlsBinding};
@@ -13,20 +11,16 @@ use postern::tables::Tables;
 use postern::tls::{Settings, Terminator};
 use postern_tests::ca::{Issued, TestCa, new_key};
 use postern_tests::client::TlsClient;
-use postern_tests::client::tls::{close, connect};
 use postern_tests::{Result, ensure};
-use rustix::time::{ClockId, clock_gettime};
+use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, Ticketer, cipher_suite, kx_group};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{Acceptor as Handshake, ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, ServerConfig};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -34,16 +28,9 @@ use xds::resource::Visibility;
 
 use crate::fleet::host;
 use crate::report::Report;
+use bout::{Bout, ROUNDS, Side, TURN};
 
-/// Handshakes with one side before it is another one's turn: about ten milliseconds, in which a noisy machine moves little.
-const TURN: usize = 40;
-
-/// Clients at the same time.
-const CLIENTS: usize = 4;
-
-/// Rounds, in which each side has one turn, for one sample. What is told is the middle of the rounds: a sum would be that of
-/// the few which something else on the machine has disturbed.
-const ROUNDS: usize = 75;
+mod bout;
 
 /// Samples for each figure that is asked for.
 const SAMPLES: usize = 5;
@@ -57,9 +44,11 @@ pub(crate) async fn measure(counts: &[usize], repeat: usize) -> Result<Report> {
         "hit",
         format!(
             "CPU time of a server thread per full TLS 1.3 handshake (X25519, ECDSA P-256), accept and close included: a server \
-             with one fixed certificate; the same with N names and their certificates cached, found by name as the gateway finds \
-             them, each asked for in turn; and the gateway's terminator, which counts and binds tickets to Secrets besides. \
-             They take turns of {TURN} handshakes; a sample is the middle of {ROUNDS} rounds. Wanted: at most 2 % for finding"
+             with one fixed certificate; the same with N names and their certificates cached, found by the gateway's index and \
+             cache, each asked for in turn; and the gateway's whole terminator, which tells clients apart, keeps the name, binds \
+             tickets to Secrets and counts besides. With many names, each handshake finds its certificate in memory that no \
+             processor has cached. They take turns of {TURN} handshakes; a sample is the middle of {ROUNDS} rounds. Wanted: at \
+             most 2 % more"
         ),
     );
     for &count in counts {
@@ -73,9 +62,9 @@ pub(crate) async fn measure(counts: &[usize], repeat: usize) -> Result<Report> {
             Side::new(Acceptor::Whole(Arc::new(Terminator::new(Settings::default(), shelf.tables, shelf.store)?)))?,
         ];
         let mut bout = Bout::new(TlsClient::new(&ca)?.x25519().config()?, sides, count)?;
-        bout.rounds(ROUNDS).await?;
+        bout.rounds().await?;
         for _ in 0..repeat * SAMPLES {
-            let rounds = bout.rounds(ROUNDS).await?;
+            let rounds = bout.rounds().await?;
             let mut sample = |what: &str, unit, of: fn(&[f64; 3]) -> f64| {
                 report.sample(format!("{count} names: {what}"), unit, middle(rounds.iter().map(of)));
             };
@@ -188,125 +177,6 @@ fn server_config() -> Result<Arc<ServerConfig>> {
     Ok(Arc::new(config))
 }
 
-/// A server that is measured.
-struct Side {
-    listener: TcpListener,
-    acceptor: Acceptor,
-}
-
-/// Servers that are compared, all on one thread, and the clients that they are compared with.
-struct Bout {
-    client: Arc<ClientConfig>,
-    addresses: [SocketAddr; 3],
-    /// How many names each has.
-    names: [usize; 3],
-    /// The next name that each is asked for.
-    next: [usize; 3],
-    turns: mpsc::Sender<Turn>,
-}
-
-/// A turn that is asked for, and who waits for the CPU time that it has taken.
-struct Turn {
-    side: usize,
-    done: oneshot::Sender<Result<Duration>>,
-}
-
-impl Bout {
-    fn new(client: Arc<ClientConfig>, sides: [Side; 3], names: usize) -> Result<Self> {
-        let [first, second, third] = sides.each_ref().map(|side| side.listener.local_addr());
-        let (turns, asked) = mpsc::channel(1);
-        thread::spawn(move || serve(sides, asked));
-        // Of those that share certificates, none finds what the other one has just used.
-        let (names, next) = ([1, names, names], [0, 0, names / 2]);
-        Ok(Self { client, addresses: [first?, second?, third?], names, next, turns })
-    }
-
-    /// CPU seconds per handshake of each side, in each of so many rounds. They take turns in every order there is.
-    async fn rounds(&mut self, rounds: usize) -> Result<Vec<[f64; 3]>> {
-        let mut all = Vec::with_capacity(rounds);
-        for order in ORDERS.iter().cycle().take(rounds) {
-            let mut round = [0.0; 3];
-            for &side in order {
-                round[side] = self.turn(side).await?;
-            }
-            all.push(round);
-        }
-        Ok(all)
-    }
-
-    async fn turn(&mut self, side: usize) -> Result<f64> {
-        let (done, used) = oneshot::channel();
-        self.turns.send(Turn { side, done }).await?;
-        let (first, names) = (self.next[side], self.names[side]);
-        self.next[side] = (first + TURN) % names;
-        let mut clients = JoinSet::new();
-        for client in 0..CLIENTS {
-            let (config, address) = (Arc::clone(&self.client), self.addresses[side]);
-            clients.spawn(async move {
-                for number in (first + client..first + TURN).step_by(CLIENTS) {
-                    let (stream, _) = connect(&config, address, Some(&host(number % names))).await?;
-                    close(stream).await;
-                }
-                Result::<()>::Ok(())
-            });
-        }
-        while let Some(done) = clients.join_next().await {
-            done??;
-        }
-        Ok(used.await??.as_secs_f64() / TURN as f64)
-    }
-}
-
-/// Each side is as often before each other one as after it.
-const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [2, 1, 0], [1, 2, 0], [0, 2, 1], [2, 0, 1], [1, 0, 2]];
-
-impl Side {
-    fn new(acceptor: Acceptor) -> Result<Self> {
-        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
-        listener.set_nonblocking(true)?;
-        Ok(Self { listener, acceptor })
-    }
-}
-
-/// Serves turns as they are asked for, on this thread alone, and tells the CPU time that each has taken.
-fn serve(sides: [Side; 3], mut asked: mpsc::Receiver<Turn>) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let listen = |side: Side| Ok((tokio::net::TcpListener::from_std(side.listener)?, side.acceptor));
-        let servers = sides.into_iter().map(listen).collect::<Result<Vec<_>>>()?;
-        while let Some(Turn { side, done }) = asked.recv().await {
-            let before = thread_cpu();
-            let (listener, acceptor) = &servers[side];
-            let result = turn(listener, acceptor).await;
-            let used = thread_cpu().saturating_sub(before);
-            // Nobody waits any more for a turn that has failed on the other side.
-            let _ = done.send(result.map(|()| used));
-        }
-        Ok(())
-    })
-}
-
-/// Accepts as many connections as one turn has.
-async fn turn(listener: &tokio::net::TcpListener, acceptor: &Acceptor) -> Result<()> {
-    let (under_way, mut served) = (Arc::new(Semaphore::new(CLIENTS)), JoinSet::new());
-    for _ in 0..TURN {
-        let (tcp, peer) = listener.accept().await?;
-        let turn = Arc::clone(&under_way).acquire_owned().await?;
-        let acceptor = acceptor.clone();
-        served.spawn(async move {
-            let _turn = turn;
-            shake_hands(acceptor, tcp, peer).await
-        });
-        while let Some(done) = served.try_join_next() {
-            done??;
-        }
-    }
-    while let Some(done) = served.join_next().await {
-        done??;
-    }
-    Ok(())
-}
-
 /// One handshake; then the client closes.
 async fn shake_hands(acceptor: Acceptor, tcp: TcpStream, peer: SocketAddr) -> Result<()> {
     tcp.set_nodelay(true)?;
@@ -340,11 +210,6 @@ async fn accept_bare(config: Arc<ServerConfig>, finder: &Finder, mut socket: Soc
     let mut stream = Box::new(timeout(settings.handshake_timeout, session).await??);
     stream.get_mut().0.set_read_budget(None);
     Ok(stream)
-}
-
-fn thread_cpu() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::try_from(time).unwrap_or_default()
 }
 
 /// What the gateway prefers, so that both sides do the same cryptography.

@@ -10,7 +10,7 @@ use postern_tests::{Result, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::fleet::Fleet;
-use crate::load::{EXAMPLE, hold_all, shake_all};
+use crate::load::{hold_all, shake_all};
 use crate::report::Report;
 use crate::run::{at_rest, start};
 
@@ -26,8 +26,11 @@ const OTHER_FILES: usize = 500;
 /// Connections of those that the gateway accepts that are left for loads, and for looking at it.
 const SPARE: usize = 100;
 
-/// A budget for a fifth of the certificates of the whole storm.
+/// The budget for certificates.
 const CERT_CACHE: &str = "32MiB";
+
+/// More certificates than have room in it: it is full before the storm, of others than the storm asks for.
+const FILLING: usize = 17_000;
 
 /// Measures with each of these numbers of connections; none stands for 20,000.
 pub(crate) async fn measure(counts: &[usize], repeat: usize) -> Result<Report> {
@@ -42,7 +45,7 @@ pub(crate) async fn measure(counts: &[usize], repeat: usize) -> Result<Report> {
     let counts = if counts.is_empty() { &[CONNECTIONS] } else { counts };
     for &connections in counts {
         let files = raise_file_limit(connections)?;
-        let services = connections * LOADS_PER_PAIR / 2 + EXAMPLE;
+        let services = FILLING + connections * LOADS_PER_PAIR / 2;
         let fleet = Fleet::write_with(services, None, KeyKind::P256)?;
         for _ in 0..repeat {
             let gateway = start(fleet.path(), CERT_CACHE).await?.gateway;
@@ -77,10 +80,11 @@ async fn storm(gateway: &Gateway, client: &TlsClient, connections: usize, files:
     let at_once = connections.min(files).min(accepted.saturating_sub(SPARE));
     ensure(at_once > 0, || format!("no connection: {files} may be open here, {accepted} are accepted"))?;
     // What is cached is not what a storm leaves behind.
-    shake_all(gateway, client, 0..connections).await?;
+    shake_all(gateway, client, 0..FILLING).await?;
     let before = at_rest(gateway).await?.rss;
+    let loaded = loads(gateway).await?;
     let mut peak = before;
-    let mut next = 0;
+    let mut next = FILLING;
     for first in (0..connections).step_by(at_once) {
         let wave = at_once.min(connections - first);
         let held = hold_all(gateway, client, next..next + wave, true).await?;
@@ -93,6 +97,8 @@ async fn storm(gateway: &Gateway, client: &TlsClient, connections: usize, files:
         drop(held);
         all_closed(gateway).await?;
     }
+    let (loaded, asked) = (loads(gateway).await? - loaded, (next - FILLING) as f64);
+    ensure(loaded > 0.99 * asked, || format!("only {loaded} of {asked} certificates were loaded"))?;
     tokio::time::sleep(Duration::from_secs(60)).await;
     Ok(Storm { at_once, before, peak, after: gateway.usage()?.rss })
 }
@@ -104,6 +110,10 @@ async fn all_closed(gateway: &Gateway) -> Result<()> {
         ensure(open < 0.5, || format!("{open} are open"))
     })
     .await
+}
+
+async fn loads(gateway: &Gateway) -> Result<f64> {
+    Ok(gateway.metrics().await?.sum("postern_certstore_misses_total"))
 }
 
 async fn open_connections(gateway: &Gateway) -> Result<f64> {

@@ -9,11 +9,11 @@ use crate::script::Happened;
 /// A burst is over for memory and CPU so long after its last renewal, in seconds.
 const AFTER: f64 = 5.0;
 
-/// The highest working set of a burst may be above the steady one by this share of it,
-const PEAK: f64 = 0.10;
+/// The highest working set of a burst may be above the steady one by this share of it.
+const RISE: f64 = 0.10;
 
-/// or by this, if it is more, in MiB: what an allocator keeps or gives back by chance is a tenth of a small gateway.
-const LEAST_PEAK: f64 = 4.0;
+/// It may be above it by so many MiB in any case: what an allocator keeps or gives back by chance is a tenth of a small gateway.
+const LEAST_RISE: f64 = 4.0;
 
 /// What a renewal may cost, in milliseconds of CPU: of a Secret that is not cached, and of one that is.
 const CPU: (f64, f64) = (0.2, 1.0);
@@ -71,7 +71,7 @@ impl Burst {
 
     /// What the highest working set may be, in MiB.
     fn may_peak(&self) -> f64 {
-        self.steady + (PEAK * self.steady).max(LEAST_PEAK)
+        self.steady + (RISE * self.steady).max(LEAST_RISE)
     }
 
     /// What a renewal of this burst may cost, in milliseconds.
@@ -95,8 +95,8 @@ fn judge(bursts: &[Burst], judges_cpu: bool) -> Vec<Check> {
     let both = has(|share| share <= 1.0 - SAME) && has(|share| share >= SAME);
     let hint = if both { "" } else { "; one burst is to be cached (--cert-cache, --duration), another one not" };
     let peak = |burst: &Burst| {
-        let above = 100.0 * burst.above();
-        format!("{above:+.1} % above {:.1} MiB, at most {:.1} MiB", burst.steady, burst.may_peak())
+        let (above, may_peak) = (100.0 * burst.above(), burst.may_peak());
+        format!("{:.1} MiB ({above:+.1} % above {:.1}), at most {may_peak:.1}", burst.peak, burst.steady)
     };
     let cpu = |burst: &Burst| format!("{:.3} ms each, at most {:.2}", burst.cpu_millis, burst.allowed());
     let not_judged = if judges_cpu { "" } else { " (not judged: a debug build)" };
