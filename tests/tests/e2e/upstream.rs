@@ -98,6 +98,10 @@ async fn the_access_log_counts_tries_and_no_waiting() -> Result<()> {
         most = most.max(retries(&world, &path).await?);
     }
     assert!((1..=2).contains(&most), "{most} retries where two of three endpoints refuse");
+    let entries = world.gateway.log().entries();
+    let lines = entries.iter().filter(|entry| entry.field("path").is_some_and(|path| path.starts_with("/refused/")));
+    let messages: Vec<_> = lines.map(|entry| entry.field("message")).collect();
+    assert_eq!(messages, [Some("request"); 30], "each has one line");
     Ok(())
 }
 
