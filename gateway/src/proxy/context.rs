@@ -43,7 +43,7 @@ pub struct RequestContext {
 }
 
 impl Drop for RequestContext {
-    /// A request that is given up ([`bodies`](crate::connection::bodies)), or cut off with its connection at the end of a
+    /// A request that is given up (see `connection::bodies`), or cut off with its connection at the end of a
     /// drain, ends between two callbacks.
     fn drop(&mut self) {
         if let Some(head) = self.head.take() {
