@@ -13,9 +13,10 @@
 //! and what [`patch`] and [`patch::apply`] say about strategic merge and server-side apply.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -77,7 +78,8 @@ pub struct Cluster {
     ca: Arc<TestCa>,
     address: SocketAddr,
     tls_address: SocketAddr,
-    directory: tempfile::TempDir,
+    /// For kubeconfigs; made for the first of them.
+    directory: OnceLock<TempDir>,
     ends: CancellationToken,
 }
 
@@ -122,8 +124,7 @@ impl Cluster {
             let simulation = Simulation::new(Arc::clone(&shared), Arc::clone(&ca), stages, options.seed);
             tokio::spawn(simulation.run(ends.clone()));
         }
-        let directory = tempfile::Builder::new().prefix("postern-cluster-").tempdir()?;
-        let cluster = Self { shared, ca, address, tls_address, directory, ends };
+        let cluster = Self { shared, ca, address, tls_address, directory: OnceLock::new(), ends };
         cluster.add_user(users::ADMIN);
         cluster.grant(users::ADMIN, None, vec![PolicyRule::everything()]);
         for namespace in ["default", "kube-system", "knative-serving", "kourier-system"] {

@@ -19,7 +19,13 @@ impl Cluster {
 
     /// [`Self::kubeconfig`] for another user.
     pub fn kubeconfig_of(&self, user: &str) -> Result<PathBuf> {
-        let path = self.directory.path().join(format!("{}.kubeconfig", user.replace([':', '/'], "-")));
+        let directory = if let Some(directory) = self.directory.get() {
+            directory
+        } else {
+            let directory = tempfile::Builder::new().prefix("postern-cluster-").tempdir()?;
+            self.directory.get_or_init(|| directory)
+        };
+        let path = directory.path().join(format!("{}.kubeconfig", user.replace([':', '/'], "-")));
         self.write_kubeconfig(&path, user)?;
         Ok(path)
     }

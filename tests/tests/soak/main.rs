@@ -107,8 +107,9 @@ async fn a_gateway_that_refuses_as_it_declares_fails_nothing_and_does_not_pass()
 
 #[tokio::test]
 async fn an_interrupted_soak_reports_what_it_has_and_leaves_nothing_behind() {
-    let directory = tempfile::tempdir().unwrap();
+    let (directory, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut command = Command::new(env!("CARGO_BIN_EXE_soak"));
+    command.env("TMPDIR", scratch.path());
     command.args(["--services=20", "--duration=10m", "--only=traffic", "--rate=5", "--websockets=1", "--idle=1"]);
     command.args(["--output=json", "--report"]).arg(directory.path());
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn();
@@ -143,6 +144,8 @@ async fn an_interrupted_soak_reports_what_it_has_and_leaves_nothing_behind() {
         };
         eventually("all processes are gone", gone).await.unwrap();
     }
+    let left: Vec<_> = std::fs::read_dir(scratch.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(left.is_empty(), "{left:?} are left");
     let group = format!("/sys/fs/cgroup/memory/postern-soak-{soak}");
     assert!(!std::path::Path::new(&group).exists() && !std::path::Path::new(&group.replace("memory/", "")).exists());
 }
