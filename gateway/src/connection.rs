@@ -14,6 +14,7 @@ mod service;
 mod settings;
 mod socket;
 mod stream;
+pub(crate) mod wire;
 mod write_buffer;
 
 use std::net::SocketAddr;

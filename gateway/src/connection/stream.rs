@@ -105,7 +105,7 @@ impl Downstream {
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut space = [const { MaybeUninit::uninit() }; FIRST_READ];
         let mut buf = ReadBuf::uninit(&mut space);
-        ready!(self.io.poll_read(cx, &mut buf))?;
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf))?;
         self.ahead.extend_from_slice(buf.filled());
         Poll::Ready(Ok(!buf.filled().is_empty()))
     }
@@ -139,7 +139,7 @@ impl Downstream {
             return Poll::Pending;
         }
         let before = buf.filled().len();
-        ready!(self.io.poll_read(cx, buf))?;
+        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
         if let Some(frames) = &mut self.http2
             && !frames.accept(&buf.filled()[before..])
         {
@@ -219,11 +219,20 @@ impl Downstream {
     }
 }
 
-impl Transport {
-    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self {
+impl AsyncRead for Transport {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
             Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsRawFd for Transport {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Plain(socket) => socket.as_raw_fd(),
+            Self::Tls(tls) => tls.get_ref().0.as_raw_fd(),
         }
     }
 }
@@ -330,10 +339,7 @@ impl AsyncWrite for Downstream {
 
 impl AsRawFd for Downstream {
     fn as_raw_fd(&self) -> RawFd {
-        match &self.io {
-            Transport::Plain(socket) => socket.as_raw_fd(),
-            Transport::Tls(tls) => tls.get_ref().0.as_raw_fd(),
-        }
+        self.io.as_raw_fd()
     }
 }
 
