@@ -19,6 +19,8 @@ mod demo;
 pub mod drain;
 pub mod exchange;
 pub mod health;
+pub(crate) mod http1;
+pub(crate) mod http2;
 pub mod ledger;
 pub mod listener;
 pub mod live;
