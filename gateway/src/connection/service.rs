@@ -3,11 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Poll, ready};
-use std::time::Duration;
 
 use super::wire::Wire;
 use super::{Connection, Settings};
-use crate::drain::DrainWatch;
+use crate::drain::{DrainWatch, Phase};
 use crate::exchange::Handler;
 use crate::listener::{Admission, Permit};
 use crate::live::Live;
@@ -54,7 +53,7 @@ impl<H: Handler> Service<H> {
     ) {
         let http2 = match http2 {
             Some(http2) => http2,
-            None => Box::pin(self.is_http2(&mut wire)).await,
+            None => Box::pin(self.is_http2(&mut wire, watches)).await,
         };
         // Boxed, each of them: a connection keeps no room for what it does not do.
         if !http2 {
@@ -66,7 +65,7 @@ impl<H: Handler> Service<H> {
 
     /// Returns `true` if a client without TLS speaks HTTP/2 with prior knowledge (RFC 9113 §3.3). Reads as little as it takes
     /// to tell; whoever sends nothing, or less than tells, is left to HTTP/1.1, which waits with its own limits.
-    async fn is_http2(&self, wire: &mut Wire) -> bool {
+    async fn is_http2(&self, wire: &mut Wire, watches: &Watches) -> bool {
         const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
         let telling = std::future::poll_fn(|cx| {
             loop {
@@ -80,7 +79,12 @@ impl<H: Handler> Service<H> {
                 }
             }
         });
-        let patience: Duration = self.settings.load().header_timeout;
-        tokio::time::timeout(patience, telling).await.unwrap_or(false)
+        let patience = self.settings.load().header_timeout;
+        let mut drain = watches.drain.clone();
+        tokio::select! {
+            is_http2 = telling => is_http2,
+            () = tokio::time::sleep(patience) => false,
+            Ok(_) = drain.wait_for(|phase| *phase >= Phase::Closing) => false,
+        }
     }
 }
