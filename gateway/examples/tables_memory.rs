@@ -49,11 +49,11 @@ fn measure(count: usize) {
     let bytes = resident().saturating_sub(before) / count;
     let sample = count.min(10_000);
     let updated = timed(sample, |at| applier.apply(shared.update(at * (count / sample), 2)));
-    let headers = HeaderMap::new();
+    let fields = postern::message::Fields::default();
     let looked_up = timed(sample, |at| {
         let host = external_host(at * 7919 % count);
         let listener = ListenerName::ExternalHttp;
-        let facts = RequestFacts { listener, tls: None, authority: &host, path: "/", headers: &headers };
+        let facts = RequestFacts { listener, tls: None, authority: &host, path: "/", fields: &fields };
         black_box(match_request(&tables.load(), &facts));
     });
     println!("{count:>9} {bytes:>12} {:>12} {:>12} {:>12}", added.as_nanos(), updated.as_nanos(), looked_up.as_nanos());

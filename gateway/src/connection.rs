@@ -4,7 +4,7 @@ mod service;
 mod settings;
 mod socket;
 mod transport;
-mod wire;
+pub(crate) mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

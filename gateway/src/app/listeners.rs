@@ -157,17 +157,3 @@ fn proxy_settings(config: &Config) -> proxy::Settings {
         ..proxy::Settings::default()
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn handshakes_have_a_quarter_of_a_small_memory_limit() {
-        for (limit, handshakes) in
-            [(None, 2_048), (Some(8 << 30), 2_048), (Some(256 << 20), 1_024), (Some(1 << 20), 64)]
-        {
-            assert_eq!(handshakes_within(limit), handshakes, "{limit:?}");
-        }
-    }
-}

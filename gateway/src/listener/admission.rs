@@ -361,7 +361,7 @@ mod tests {
         let admission = admission(10, 2);
         let from = |address: &str| {
             let mut permit = admission.admit(LISTENER).unwrap();
-            permit.from_source(address.parse().unwrap()).map(|()| permit)
+            permit.from_source(address.parse().unwrap()).map(|_| permit)
         };
         let addresses = ["2001:db8:1:1::1", "2001:db8:1:2::1", "2001:db8:1:2::2", "2001:db8:1:3::1"];
         let mut held: Vec<_> = addresses.iter().map(|address| from(address).unwrap()).collect();

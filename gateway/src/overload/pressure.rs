@@ -28,6 +28,9 @@ const BUSY_PASS: usize = 3;
 /// The longest that a connection idles from [`Stage::Close`] on.
 const SHORT_IDLE: Duration = Duration::from_secs(5);
 
+/// The longest that a client may take nothing while memory is short.
+const SHORT_STALL: Duration = Duration::from_secs(10);
+
 /// In [`Stage::Close`], one response out of so many closes its connection: clients come back over time.
 const CLOSING_SHARE: u32 = 4;
 
@@ -133,6 +136,11 @@ impl Pressure {
         if self.stage() >= Stage::Close { configured.min(SHORT_IDLE) } else { configured }
     }
 
+    /// Returns the time for which a client may take nothing of what waits for it, of `configured`.
+    pub(crate) fn write_stall(&self, configured: Duration) -> Duration {
+        if self.stage() > Stage::Calm { configured.min(SHORT_STALL) } else { configured }
+    }
+
     /// Returns when a connection that has been idle since `since` is to leave. `number` is any number of its own.
     pub(crate) async fn leave(&self, number: usize, since: Instant) {
         while since.elapsed() < self.called(number).await.idle_at_least() {}
@@ -159,7 +167,8 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    fn idle_at_least(self) -> Duration {
+    /// Returns the time for which a connection has been idle that leaves at this call.
+    pub(crate) fn idle_at_least(self) -> Duration {
         IDLE_AT_LEAST[self.pass.min(IDLE_AT_LEAST.len() - 1)]
     }
 

@@ -64,8 +64,6 @@ pub fn check(head: &RequestHead, settings: &Settings) -> Result<(), RejectReason
 
 #[cfg(test)]
 mod tests {
-    use crate::message::Fields;
-
     use super::*;
 
     fn head() -> RequestHead {

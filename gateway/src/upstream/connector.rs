@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use pingora_timeout::timeout;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::timeout;
 use xds::resource::UpstreamProtocol;
 
 use super::endpoints::Endpoint;

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::http1::client::IdleConnection;
-use crate::http2::client::{Handle, Http2Exchange, connect};
+use crate::http2::client::{self, Handle, Http2Exchange};
 
 /// Idle connections that are kept in all. More are closed instead of being kept.
 const MOST_IDLE: usize = 1_024;
@@ -126,7 +126,7 @@ impl Pool {
             return;
         }
         let since = Instant::now();
-        let stated = connection.keep_alive().map(|stated| stated.saturating_sub(BEFORE_END).min(LONGEST_IDLE));
+        let stated = connection.keep_for().map(|stated| stated.saturating_sub(BEFORE_END).min(LONGEST_IDLE));
         let until = since + stated.unwrap_or(self.idle_timeout);
         lock(&endpoint.http1).push(Idle { connection, since, until });
         self.register(endpoint);
@@ -160,10 +160,10 @@ impl Pool {
         if let Some(exchange) = endpoint.open_http2() {
             return Ok(exchange);
         }
-        let handle = connect(dial().await?, ping).await?;
+        let handle = client::connect(dial().await?, ping).await?;
         let exchange = handle.open(false).ok_or(io::ErrorKind::ConnectionAborted)?;
         let mut shared = lock(&endpoint.http2);
-        shared.retain(|shared| shared.handle.is_usable());
+        shared.retain(|shared| !shared.handle.is_over());
         if shared.len() < MOST_HTTP2 {
             shared.push(Shared { handle, used: Instant::now() });
         }
@@ -199,7 +199,7 @@ impl Pool {
 impl Connections {
     fn open_http2(&self) -> Option<Http2Exchange> {
         let mut shared = lock(&self.http2);
-        shared.retain(|shared| shared.handle.is_usable());
+        shared.retain(|shared| !shared.handle.is_over());
         let lightest = shared.iter_mut().min_by_key(|shared| shared.handle.streams())?;
         lightest.used = Instant::now();
         lightest.handle.open(true)
@@ -213,7 +213,7 @@ impl Connections {
         count.sub(before - http1.len());
         drop(http1);
         let is_used = |shared: &Shared| shared.handle.streams() > 0 || now.duration_since(shared.used) < HTTP2_IDLE;
-        lock(&self.http2).retain(|shared| shared.handle.is_usable() && is_used(shared));
+        lock(&self.http2).retain(|shared| !shared.handle.is_over() && is_used(shared));
     }
 }
 
