@@ -19,6 +19,7 @@ mod demo;
 pub mod drain;
 pub mod exchange;
 pub mod health;
+pub(crate) mod http1;
 pub mod listener;
 pub mod live;
 pub mod message;

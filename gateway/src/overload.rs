@@ -26,5 +26,5 @@ pub(crate) use figures::describe_metrics;
 pub use limit::MemoryLimit;
 pub(crate) use monitor::{Overload, Settings};
 pub(crate) use plan::{DEFAULT_CACHE, DEFAULT_CONNECTIONS};
-pub(crate) use pressure::{Pressure, RETRY_AFTER, Refused};
+pub(crate) use pressure::{Call, Pressure, RETRY_AFTER, Refused};
 pub use stage::{Stage, Thresholds};

@@ -39,6 +39,23 @@ impl Socket {
         Ok(!self.ahead.is_empty() || self.tcp.peek(&mut [0]).await? > 0)
     }
 
+    /// Returns when the connection is known to be broken. Reads nothing.
+    pub(crate) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        // No system call while nothing has come since the last read that found less than it had room for.
+        ready!(self.tcp.poll_read_ready(cx)).map_or(Poll::Ready(()), |()| {
+            match self.tcp.poll_peek(cx, &mut ReadBuf::new(&mut [0])) {
+                Poll::Ready(Err(_)) => Poll::Ready(()),
+                Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
+            }
+        })
+    }
+
+    /// Makes the kernel send RST when the socket is dropped.
+    pub(crate) fn reset_on_drop(&self) {
+        // An error means that there is no connection any more.
+        let _ = self.tcp.set_zero_linger();
+    }
+
     /// Reads and discards until the client closes, fails, or `limit` bytes are gone.
     ///
     /// Closing a socket with unread bytes makes the kernel send RST, and the client may lose the response it was sent.

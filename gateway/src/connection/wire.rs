@@ -64,6 +64,25 @@ impl Wire {
         Poll::Ready(Ok(!buf.filled().is_empty()))
     }
 
+    /// Returns when the connection is known to be broken; a client that has only shut down its sending half is there.
+    ///
+    /// Reads nothing. Bytes or an end that wait to be read hide a reset behind them: a write finds it.
+    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.io {
+            Transport::Plain(socket) => socket.poll_gone(cx),
+            Transport::Tls(tls) => tls.get_mut().0.poll_gone(cx),
+        }
+    }
+
+    /// Makes the kernel send RST when the connection is dropped, with what has not been sent yet discarded.
+    pub(crate) fn reset_on_drop(&self) {
+        let socket = match &self.io {
+            Transport::Plain(socket) => socket,
+            Transport::Tls(tls) => tls.get_ref().0,
+        };
+        socket.reset_on_drop();
+    }
+
     /// Sends `close_notify` on TLS and shuts the socket down; then reads for a moment, so that the last bytes arrive:
     /// closing a socket with unread bytes makes the kernel send RST, and the client may lose its response.
     pub(crate) async fn close(&mut self) {

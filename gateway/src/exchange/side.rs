@@ -142,4 +142,9 @@ pub trait Handler: Send + Sync + 'static {
         head: RequestHead,
         client: &mut C,
     ) -> impl Future<Output = ()> + Send;
+
+    /// Notes that the connection has refused a request whose head is not valid: with this status, for this reason.
+    fn refused(&self, connection: &Connection, status: u16, reason: &'static str) {
+        let _ = (connection, status, reason);
+    }
 }

@@ -72,7 +72,8 @@ impl Fields {
         self.append(name.as_bytes(), value);
     }
 
-    fn push(&mut self, known: Name, name: &[u8], value: &[u8]) {
+    /// Appends a field whose name has been looked up.
+    pub(crate) fn push(&mut self, known: Name, name: &[u8], value: &[u8]) {
         // Longer ones are refused where heads are read; the lengths are kept within what the index holds all the same.
         let (Ok(at), Ok(name_length), Ok(value_length)) =
             (u32::try_from(self.text.len()), u16::try_from(name.len()), u32::try_from(value.len()))

@@ -159,7 +159,8 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    fn idle_at_least(self) -> Duration {
+    /// Time for which a connection has been idle that leaves.
+    pub(crate) fn idle_at_least(self) -> Duration {
         IDLE_AT_LEAST[self.pass.min(IDLE_AT_LEAST.len() - 1)]
     }
 
