@@ -27,3 +27,6 @@ pub(crate) mod trailers;
 
 /// The most fields of a head.
 const MAX_FIELDS: usize = 256;
+
+#[cfg(test)]
+mod tests;

@@ -51,6 +51,7 @@ impl IdleConnection {
 pub(crate) struct Http1Exchange {
     tcp: TcpStream,
     is_reused: bool,
+    has_received: bool,
     input: BytesMut,
     output: Output,
     request: Request,
@@ -60,11 +61,10 @@ pub(crate) struct Http1Exchange {
 /// State of the request.
 #[derive(Debug, Default)]
 struct Request {
-    writer: BodyWriter,
+    /// `None` before the head.
+    writer: Option<BodyWriter>,
     to_head: bool,
     asks_upgrade: bool,
-    /// Whether the message is complete, in `output` or beyond.
-    has_ended: bool,
     /// Whether the sending half is shut down once everything has been sent.
     ends_sending: bool,
 }
@@ -95,6 +95,7 @@ impl Http1Exchange {
         Self {
             tcp,
             is_reused,
+            has_received: false,
             input: BytesMut::new(),
             output: Output::default(),
             request: Request::default(),
@@ -104,14 +105,17 @@ impl Http1Exchange {
 
     /// Returns `true` once a byte of a response has come.
     pub(crate) fn has_received(&self) -> bool {
-        self.response.body.is_some() || !self.input.is_empty()
+        self.has_received
     }
 
     /// Returns the connection for another exchange: if both messages are complete, nothing is left over, and the endpoint
     /// lets it persist.
     pub(crate) fn into_idle(self) -> Option<IdleConnection> {
         let has_responded = self.response.body.as_ref().is_some_and(Decoder::is_done);
-        let is_idle = has_responded && self.request.has_ended && self.output.is_empty() && self.input.is_empty();
+        let is_idle = has_responded
+            && self.request.writer == Some(BodyWriter::Done)
+            && self.output.is_empty()
+            && self.input.is_empty();
         let persists = is_idle && self.response.keep_alive;
         persists.then_some(IdleConnection { tcp: self.tcp, keep_for: self.response.keep_for })
     }
@@ -121,8 +125,9 @@ impl Http1Exchange {
         if self.input.capacity() - self.input.len() < room.min(LEAST_ROOM) {
             self.input.reserve(room.max(LEAST_ROOM));
         }
-        let read = ready!(poll_read_buf(Pin::new(&mut self.tcp), cx, &mut self.input));
-        Poll::Ready(read.map_err(broken))
+        let read = ready!(poll_read_buf(Pin::new(&mut self.tcp), cx, &mut self.input)).map_err(broken)?;
+        self.has_received |= read > 0;
+        Poll::Ready(Ok(read))
     }
 
     /// Parses the head of this length and consumes it.
@@ -154,8 +159,7 @@ fn broken(_: io::Error) -> EndpointError {
 
 impl EndpointStream for Http1Exchange {
     fn send_head(&mut self, head: &RequestHead) {
-        self.request.writer = encode::request(self.output.tail(), head);
-        self.request.has_ended = self.request.writer == BodyWriter::Done;
+        self.request.writer = Some(encode::request(self.output.tail(), head));
         self.request.to_head = head.method == http::Method::HEAD;
         self.request.asks_upgrade = head.upgrade.is_some();
     }
@@ -165,12 +169,17 @@ impl EndpointStream for Http1Exchange {
     }
 
     fn send_data(&mut self, data: Bytes) {
-        self.request.writer.data(&mut self.output, data);
+        if let Some(writer) = &mut self.request.writer {
+            writer.data(&mut self.output, data);
+        }
     }
 
     fn send_end(&mut self, trailers: Option<&Fields>) {
-        self.request.ends_sending = self.request.writer == BodyWriter::UntilClose;
-        self.request.has_ended = self.request.writer.end(&mut self.output, trailers);
+        self.request.ends_sending = self.request.writer == Some(BodyWriter::UntilClose);
+        if let Some(writer) = &mut self.request.writer {
+            // Without all of its bytes the message stays open, and the connection is not used again.
+            let _ = writer.end(&mut self.output, trailers);
+        }
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), EndpointError>> {
@@ -217,7 +226,7 @@ impl EndpointStream for Http1Exchange {
     }
 
     fn start_tunnel(&mut self) {
-        self.request.writer = BodyWriter::UntilClose;
+        self.request.writer = Some(BodyWriter::UntilClose);
         self.response.body = Some(Decoder::UntilClose);
         self.response.keep_alive = false;
     }

@@ -51,8 +51,7 @@ impl Decoder {
     /// Cuts the next bytes of the body out of `input`.
     pub(super) fn decode(&mut self, input: &mut BytesMut) -> Result<Decoded, Malformed> {
         let decoded = match self {
-            Self::Done => Decoded::End,
-            Self::Length(0) => Decoded::End,
+            Self::Done | Self::Length(0) => Decoded::End,
             Self::Length(left) => cut(input, left),
             Self::Chunked(chunks) => chunks.decode(input)?,
             Self::UntilClose => cut(input, &mut { u64::MAX }),

@@ -2,16 +2,24 @@
 
 use httparse::Header;
 
-use crate::message::{Fields, Name};
+use crate::message::{Fields, Name, Version};
 
 /// Options of all `Connection` fields of a head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Options {
-    pub(super) close: bool,
-    pub(super) keep_alive: bool,
+    persistence: Persistence,
     pub(super) upgrade: bool,
     /// Names of fields that are not known to end with the connection anyway.
     names_fields: bool,
+}
+
+/// What the options say about the connection's end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Persistence {
+    #[default]
+    Unsaid,
+    KeepAlive,
+    Close,
 }
 
 impl Options {
@@ -19,11 +27,24 @@ impl Options {
     pub(super) fn read(&mut self, value: &[u8]) {
         for option in list(value) {
             match option.len() {
-                5 if option.eq_ignore_ascii_case(b"close") => self.close = true,
-                10 if option.eq_ignore_ascii_case(b"keep-alive") => self.keep_alive = true,
+                5 if option.eq_ignore_ascii_case(b"close") => self.persistence = Persistence::Close,
+                10 if option.eq_ignore_ascii_case(b"keep-alive") => {
+                    if self.persistence == Persistence::Unsaid {
+                        self.persistence = Persistence::KeepAlive;
+                    }
+                }
                 7 if option.eq_ignore_ascii_case(b"upgrade") => self.upgrade = true,
                 _ => self.names_fields |= Name::of(option) != Name::Te,
             }
+        }
+    }
+
+    /// Returns `true` if the sender lets the connection persist after its message (RFC 9112 §9.3).
+    pub(super) fn persists(self, version: Version) -> bool {
+        match self.persistence {
+            Persistence::Unsaid => version == Version::Http11,
+            Persistence::KeepAlive => true,
+            Persistence::Close => false,
         }
     }
 
@@ -55,9 +76,9 @@ mod tests {
     fn options_are_read_in_any_case_from_any_number_of_fields() {
         let mut options = Options::default();
         options.read(b"Keep-Alive, ,TE");
-        assert_eq!(options, Options { keep_alive: true, ..Options::default() });
+        assert_eq!(options, Options { persistence: Persistence::KeepAlive, ..Options::default() });
         options.read(b"CLOSE,upgrade , x-custom");
-        assert_eq!(options, Options { close: true, keep_alive: true, upgrade: true, names_fields: true });
+        assert_eq!(options, Options { persistence: Persistence::Close, upgrade: true, names_fields: true });
     }
 
     #[test]

@@ -184,7 +184,7 @@ mod tests {
             let (mut output, mut io) = (Output::default(), Recorder { most, ..Recorder::default() });
             let mut expected = Vec::new();
             for (at, length) in [10, LARGE, 3, CHUNK, 0, LARGE - 1, 6_000].into_iter().enumerate() {
-                let data: Vec<u8> = (0..length).map(|byte| (byte % 251 + at) as u8).collect();
+                let data: Vec<u8> = (0..length).map(|byte| u8::try_from((byte + at) % 251).unwrap()).collect();
                 for piece in [&b"<"[..], &data, b">\r\n"] {
                     expected.extend_from_slice(piece);
                 }

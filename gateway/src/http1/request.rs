@@ -135,8 +135,7 @@ impl<'a> Facts<'a> {
     /// follows it may be what another parser takes for its body (RFC 9112 §6.1).
     fn keep_alive(&self, version: Version) -> bool {
         let is_ambiguous = self.framing.is_chunked && self.framing.length.is_some();
-        let wants = version == Version::Http11 || self.options.keep_alive;
-        wants && !self.options.close && !is_ambiguous
+        self.options.persists(version) && !is_ambiguous
     }
 
     /// Returns the protocol that the client asks to switch to. Never HTTP/2: it has a framing of its own, and requests in

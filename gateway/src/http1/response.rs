@@ -72,11 +72,10 @@ fn assemble(
         write_length(&mut fields, framing.length);
     }
     let (body, decoder) = if is_bodiless || to_head { (BodyLength::Empty, Decoder::Done) } else { body_of(framing) };
-    let persists = version == Version::Http11 || options.keep_alive;
     // An endpoint that gets its own framing wrong may send more than was read (RFC 9112 §6.1, §6.3).
     let is_doubtful =
         framing.is_chunked && (framing.length.is_some() || version == Version::Http10) || status == 204 && has_content;
-    let keep_alive = persists && !options.close && !is_doubtful && !matches!(decoder, Decoder::UntilClose);
+    let keep_alive = options.persists(version) && !is_doubtful && !matches!(decoder, Decoder::UntilClose);
     let head = ResponseHead { version, status, fields, body };
     Ok(Parsed { head, decoder, keep_alive, keep_for })
 }

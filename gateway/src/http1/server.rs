@@ -9,7 +9,7 @@ mod stream;
 use std::os::fd::AsRawFd;
 
 use self::interrupts::Interrupts;
-use self::next_request::Next;
+use self::next_request::End;
 use self::settle::After;
 use self::stream::Http1Stream;
 use super::fault::Fault;
@@ -37,13 +37,13 @@ pub(crate) async fn serve<H: Handler>(wire: Wire, connection: &Connection, handl
     let mut requests_left = context.settings.load().max_requests;
     loop {
         let parsed = match stream.next_request(&mut interrupts).await {
-            Next::Request(parsed) => parsed,
-            Next::Refused(fault) => {
+            Ok(parsed) => parsed,
+            Err(End::Refused(fault)) => {
                 handler.refused(connection, fault.status(), fault.reason());
                 return stream.refuse(fault).await;
             }
-            Next::Ended => return stream.close().await,
-            Next::Broken => return,
+            Err(End::Close) => return stream.close().await,
+            Err(End::Broken) => return,
         };
         requests_left = requests_left.saturating_sub(1);
         stream.begin(&parsed, requests_left > 0);

@@ -61,7 +61,7 @@ async fn read_response(exchange: &mut Http1Exchange) -> Result<String, EndpointE
     let mut text = String::new();
     loop {
         let head = poll_fn(|cx| exchange.poll_head(cx)).await?;
-        text.push_str(&format!("{} ", head.status));
+        text.extend([head.status.to_string().as_str(), " "]);
         if !head.is_interim() {
             break;
         }
@@ -69,9 +69,9 @@ async fn read_response(exchange: &mut Http1Exchange) -> Result<String, EndpointE
     while let Some(data) = poll_fn(|cx| exchange.poll_body(cx)).await? {
         text.push_str(std::str::from_utf8(&data).unwrap());
     }
-    for field in exchange.take_trailers().iter().flat_map(|trailers| trailers.iter()) {
-        let text_of = |bytes| String::from_utf8_lossy(bytes).into_owned();
-        text.push_str(&format!(" {}: {}", text_of(field.name), text_of(field.value)));
+    for field in exchange.take_trailers().iter().flat_map(Fields::iter) {
+        let [name, value] = [field.name, field.value].map(|bytes| std::str::from_utf8(bytes).unwrap());
+        text.extend([" ", name, ": ", value]);
     }
     Ok(text)
 }
@@ -135,7 +135,7 @@ async fn a_response_that_is_not_http_is_malformed() {
         &format!("HTTP/1.1 200 OK\nX: {}\n\n", "x".repeat(62_000)),
     ] {
         let (_, read) = answered(http::Method::GET, response, false).await;
-        assert_eq!(read, Err(EndpointError::Malformed), "{:.60}", response);
+        assert_eq!(read, Err(EndpointError::Malformed), "{response:.60}");
     }
     let fits = format!("HTTP/1.1 200 OK\nContent-Length: 2\nX: {}\n\nok", "x".repeat(60_000));
     assert_eq!(answered(http::Method::GET, &fits, false).await.1.as_deref(), Ok("200 ok"));

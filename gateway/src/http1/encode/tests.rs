@@ -50,7 +50,7 @@ fn te_and_upgrade_are_named_by_connection() {
         (true, Some("x/1"), "te: trailers\nconnection: te, upgrade\nupgrade: x/1\n"),
     ] {
         let upgrade = upgrade.map(|protocol| protocol.as_bytes().into());
-        let head = RequestHead { takes_trailers, upgrade, ..request_head(Method::GET, BodyLength::Empty) };
+        let head = RequestHead { upgrade, takes_trailers, ..request_head(Method::GET, BodyLength::Empty) };
         let (written, _) = text(|buffer| request(buffer, &head));
         assert_eq!(written, format!("GET /a?b HTTP/1.1\nhost: a.test\nX-One: 1\n{connection}\n"));
     }

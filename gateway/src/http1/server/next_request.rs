@@ -17,27 +17,26 @@ use crate::connection::Closed;
 /// Bytes of a head that are read at once, after the first ones.
 const HEAD_READ: usize = 4096;
 
-/// What comes next on a connection.
-#[derive(Debug)]
-pub(super) enum Next {
-    Request(Parsed),
-    /// Not a request.
+/// Reason for which no other request is served.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum End {
+    /// What came is not a request.
     Refused(Fault),
-    /// Nothing: the connection is to be closed.
-    Ended,
+    /// The connection is to be closed.
+    Close,
     /// The connection is broken.
     Broken,
 }
 
 impl Http1Stream<'_> {
     /// Waits for the next request. While nothing of it has come, no buffer is held.
-    pub(super) async fn next_request(&mut self, interrupts: &mut Interrupts<'_>) -> Next {
+    pub(super) async fn next_request(&mut self, interrupts: &mut Interrupts<'_>) -> Result<Parsed, End> {
         if self.link.input.is_empty() {
             self.link.release();
             match self.await_bytes(interrupts).await {
                 Ok(true) => {}
-                Ok(false) => return Next::Ended,
-                Err(_) => return Next::Broken,
+                Ok(false) => return Err(End::Close),
+                Err(_) => return Err(End::Broken),
             }
         }
         let settings = self.context.settings.load();
@@ -47,19 +46,19 @@ impl Http1Stream<'_> {
         poll_fn(|cx| {
             loop {
                 match end.find(&self.link.input) {
-                    Err(fault) => return Poll::Ready(Next::Refused(fault)),
+                    Err(fault) => return Poll::Ready(Err(End::Refused(fault))),
                     Ok(Some(length)) if length <= limit => return Poll::Ready(self.link.parse(length)),
                     Ok(None) if self.link.input.len() < limit => {}
-                    Ok(_) => return Poll::Ready(Next::Refused(Fault::TooLarge)),
+                    Ok(_) => return Poll::Ready(Err(End::Refused(Fault::TooLarge))),
                 }
                 match self.link.poll_read(cx, HEAD_READ) {
-                    Poll::Ready(Ok(0)) => return Poll::Ready(Next::Ended),
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(End::Close)),
                     Poll::Ready(Ok(_)) => {}
-                    Poll::Ready(Err(_)) => return Poll::Ready(Next::Broken),
+                    Poll::Ready(Err(_)) => return Poll::Ready(Err(End::Broken)),
                     Poll::Pending => {
                         let deadline = *deadline.get_or_insert_with(|| Instant::now() + timeout);
                         ready!(self.link.deadline.poll(deadline, cx));
-                        return Poll::Ready(Next::Refused(Fault::TooSlow));
+                        return Poll::Ready(Err(End::Refused(Fault::TooSlow)));
                     }
                 }
             }
@@ -103,13 +102,9 @@ impl Link {
     }
 
     /// Parses the head, which has this length, and consumes it.
-    fn parse(&mut self, length: usize) -> Next {
-        match parse(&self.input[..length]) {
-            Ok(parsed) => {
-                bytes::Buf::advance(&mut self.input, length);
-                Next::Request(parsed)
-            }
-            Err(fault) => Next::Refused(fault),
-        }
+    fn parse(&mut self, length: usize) -> Result<Parsed, End> {
+        let parsed = parse(&self.input[..length]).map_err(End::Refused)?;
+        bytes::Buf::advance(&mut self.input, length);
+        Ok(parsed)
     }
 }

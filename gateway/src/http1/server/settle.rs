@@ -37,7 +37,7 @@ impl Http1Stream<'_> {
             self.link.wire.reset_on_drop();
             return After::Drop;
         }
-        if self.exchange.response != Response::Ended || !self.exchange.keep_alive {
+        if self.exchange.response != Response::Ended || !self.exchange.reply.keep_alive {
             return After::Close;
         }
         if self.exchange.body.is_done() || self.discard_body().await { After::NextRequest } else { After::Close }

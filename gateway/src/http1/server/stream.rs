@@ -28,12 +28,9 @@ pub(super) struct Http1Stream<'a> {
 /// State of the exchange that is under way.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    version: Version,
-    to_head: bool,
+    pub(super) reply: Reply,
     /// The client waits for 100 (Continue).
     awaits_continue: bool,
-    /// Whether the connection persists after the response.
-    pub(super) keep_alive: bool,
     pub(super) body: Decoder,
     pub(super) response: Response,
     writer: BodyWriter,
@@ -56,10 +53,8 @@ pub(super) enum Response {
 impl Default for Exchange {
     fn default() -> Self {
         Self {
-            version: Version::Http11,
-            to_head: false,
+            reply: Reply { version: Version::Http11, to_head: false, keep_alive: false },
             awaits_continue: false,
-            keep_alive: false,
             body: Decoder::Done,
             response: Response::Awaited,
             writer: BodyWriter::Done,
@@ -80,10 +75,12 @@ impl<'a> Http1Stream<'a> {
     pub(super) fn begin(&mut self, request: &Parsed, may_persist: bool) {
         let head = &request.head;
         self.exchange = Exchange {
-            version: head.version,
-            to_head: head.method == http::Method::HEAD,
+            reply: Reply {
+                version: head.version,
+                to_head: head.method == http::Method::HEAD,
+                keep_alive: request.keep_alive && may_persist,
+            },
             awaits_continue: head.expects_continue,
-            keep_alive: request.keep_alive && may_persist,
             body: Decoder::of(head.body),
             ..Exchange::default()
         };
@@ -93,7 +90,7 @@ impl<'a> Http1Stream<'a> {
     fn persists(&self) -> bool {
         let watches = self.context.watches;
         // A client that still waits for 100 may send its body or not: nobody knows what comes next.
-        self.exchange.keep_alive
+        self.exchange.reply.keep_alive
             && !self.exchange.awaits_continue
             && *watches.drain.borrow() < Phase::Draining
             && !watches.pressure.closes_after_response()
@@ -135,7 +132,7 @@ impl ClientStream for Http1Stream<'_> {
             Ok(Decoded::End) => return Poll::Ready(Ok(None)),
             Ok(Decoded::Incomplete) => {}
             Err(_) => {
-                self.exchange.keep_alive = false;
+                self.exchange.reply.keep_alive = false;
                 return Poll::Ready(Err(ClientError::Malformed));
             }
         }
@@ -162,7 +159,7 @@ impl ClientStream for Http1Stream<'_> {
 
     fn send_interim(&mut self, head: &ResponseHead) {
         let is_wanted = head.status != 100 || self.exchange.awaits_continue;
-        if self.exchange.version == Version::Http10 || self.exchange.response != Response::Awaited || !is_wanted {
+        if self.exchange.reply.version == Version::Http10 || self.exchange.response != Response::Awaited || !is_wanted {
             return;
         }
         self.exchange.awaits_continue &= head.status != 100;
@@ -173,10 +170,9 @@ impl ClientStream for Http1Stream<'_> {
         if self.exchange.response != Response::Awaited {
             return;
         }
-        let keep_alive = head.status != 101 && self.persists();
-        let reply = Reply { version: self.exchange.version, to_head: self.exchange.to_head, keep_alive };
-        self.exchange.writer = encode::response(self.link.output.tail(), head, reply);
-        self.exchange.keep_alive = keep_alive && self.exchange.writer != BodyWriter::UntilClose;
+        self.exchange.reply.keep_alive = head.status != 101 && self.persists();
+        self.exchange.writer = encode::response(self.link.output.tail(), head, self.exchange.reply);
+        self.exchange.reply.keep_alive &= self.exchange.writer != BodyWriter::UntilClose;
         let has_ended = self.exchange.writer == BodyWriter::Done;
         self.exchange.response = if has_ended { Response::Ended } else { Response::Begun };
     }
@@ -216,19 +212,19 @@ impl ClientStream for Http1Stream<'_> {
 
     fn start_tunnel(&mut self) {
         self.exchange.is_tunnel = true;
-        self.exchange.keep_alive = false;
+        self.exchange.reply.keep_alive = false;
         self.exchange.body = Decoder::UntilClose;
         self.exchange.writer = BodyWriter::UntilClose;
         self.exchange.response = Response::Begun;
     }
 
     fn close_after_response(&mut self) {
-        self.exchange.keep_alive = false;
+        self.exchange.reply.keep_alive = false;
     }
 
     fn abort(&mut self) {
         // What was begun stays so: the connection closes inside the body.
-        self.exchange.keep_alive = false;
+        self.exchange.reply.keep_alive = false;
         if !matches!(self.exchange.writer, BodyWriter::UntilClose) {
             self.exchange.writer = BodyWriter::Done;
         }

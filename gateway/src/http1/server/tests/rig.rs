@@ -130,7 +130,7 @@ impl Handler for Toy {
         match path.as_str() {
             "/echo" => self.echo(head, client).await,
             "/stream" => respond(client, BodyLength::Unknown, &["hello ", "world"]).await,
-            "/sum" => respond_with_trailers(client).await,
+            "/sum" => respond_with_trailers(client),
             "/abort" => {
                 client.send_head(&ResponseHead::new(200, BodyLength::Unknown));
                 client.send_data(Bytes::from_static(b"half"));
@@ -233,7 +233,7 @@ async fn respond<C: ClientStream>(client: &mut C, length: BodyLength, chunks: &[
     client.send_end(None);
 }
 
-async fn respond_with_trailers<C: ClientStream>(client: &mut C) {
+fn respond_with_trailers<C: ClientStream>(client: &mut C) {
     let mut trailers = Fields::default();
     trailers.append(b"x-sum", b"1");
     client.send_head(&ResponseHead::new(200, BodyLength::Unknown));
