@@ -86,7 +86,7 @@ fn push_hex(buffer: &mut Vec<u8>, number: usize) {
 }
 
 /// Appends a decimal number.
-pub(super) fn push_decimal(buffer: &mut Vec<u8>, number: u64) {
+pub(super) fn push_decimal(buffer: &mut impl Extend<u8>, number: u64) {
     let mut digits = [0; 20];
     let (mut at, mut left) = (digits.len(), number);
     loop {
@@ -97,7 +97,7 @@ pub(super) fn push_decimal(buffer: &mut Vec<u8>, number: u64) {
             break;
         }
     }
-    buffer.extend_from_slice(&digits[at..]);
+    buffer.extend(digits[at..].iter().copied());
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use http::{Method, StatusCode};
 
 use super::body_writer::{BodyWriter, push_decimal, push_field};
+use super::output::LARGE;
 use crate::message::{BodyLength, Fields, Name, RequestHead, ResponseHead, Version};
 
 /// Room for what a head has besides its fields.
@@ -21,7 +22,8 @@ pub(super) struct Reply {
 
 /// Writes a request head, and returns how its body is written.
 pub(super) fn request(buffer: &mut Vec<u8>, head: &RequestHead) -> BodyWriter {
-    buffer.reserve(LINE + head.target.len() + head.authority.len() + size(&head.fields));
+    let line = LINE + head.target.len() + head.authority.len();
+    buffer.reserve(line + size(&head.fields) + small_body(head.body));
     buffer.extend_from_slice(head.method.as_str().as_bytes());
     buffer.push(b' ');
     buffer.extend_from_slice(&head.target);
@@ -68,7 +70,7 @@ pub(super) fn interim(buffer: &mut Vec<u8>, head: &ResponseHead) {
 
 /// Writes a final response head, and returns how its body is written.
 pub(super) fn response(buffer: &mut Vec<u8>, head: &ResponseHead, reply: Reply) -> BodyWriter {
-    buffer.reserve(LINE + size(&head.fields));
+    buffer.reserve(LINE + size(&head.fields) + small_body(head.body));
     push_status(buffer, head.status);
     let is_bodiless = ResponseHead::is_bodiless(head.status);
     push_fields(buffer, &head.fields, |_| true);
@@ -104,6 +106,14 @@ pub(super) fn response(buffer: &mut Vec<u8>, head: &ResponseHead, reply: Reply) 
     };
     buffer.extend_from_slice(connection);
     writer
+}
+
+/// Returns the bytes of a body that is copied behind its head.
+fn small_body(body: BodyLength) -> usize {
+    match body {
+        BodyLength::Exact(length) => usize::try_from(length).ok().filter(|length| *length < LARGE).unwrap_or(0),
+        BodyLength::Empty | BodyLength::Unknown => 0,
+    }
 }
 
 /// Returns the bytes that the fields take.

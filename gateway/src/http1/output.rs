@@ -13,7 +13,7 @@ use crate::exchange::side::CHUNK;
 const CAPACITY: usize = CHUNK;
 
 /// A piece of this size or more is not copied.
-const LARGE: usize = 4 * 1024;
+pub(super) const LARGE: usize = 4 * 1024;
 
 /// Less than [`CAPACITY`] bytes of small pieces, and one large chunk, in order. Without memory once
 /// [released](Self::release).

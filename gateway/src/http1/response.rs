@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use httparse::{Header, ParserConfig, Response, Status};
 
+use smallvec::SmallVec;
+
 use super::MAX_FIELDS;
+use super::body_writer::push_decimal;
 use super::decode::Decoder;
 use super::fault::Fault;
 use super::framing::{Framing, keep_alive_timeout};
@@ -91,7 +94,9 @@ fn body_of(framing: Framing) -> (BodyLength, Decoder) {
 
 fn write_length(fields: &mut Fields, length: Option<u64>) {
     if let Some(length) = length {
-        fields.append_known(Name::ContentLength, length.to_string().as_bytes());
+        let mut digits = SmallVec::<[u8; 20]>::new();
+        push_decimal(&mut digits, length);
+        fields.append_known(Name::ContentLength, &digits);
     }
 }
 
