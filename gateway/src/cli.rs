@@ -31,7 +31,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
         }
     };
-    // Before anything of pingora runs, which would install another one. An error means that it is installed already.
+    // An error means that it is installed already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match matches.subcommand() {
         Some(("gateway", matches)) => gateway::run(matches),

@@ -1,39 +1,26 @@
-//! Downstream connections: what is known of one for as long as it lives, and how its requests reach pingora.
+//! Downstream connections: the facts about one, its byte stream, and the protocol that it speaks.
 
-pub(crate) mod bodies;
-mod digests;
-mod frame;
-mod frame_flood;
-mod header_phase;
-mod http1;
-mod http2;
-mod pipelined;
-mod request_head;
-mod reset_flood;
 mod service;
 mod settings;
 mod socket;
-mod stream;
-pub(crate) mod wire;
-mod write_buffer;
+mod transport;
+mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use certstore::SecretRef;
 use metrics::{Unit, counter, describe_counter};
-use pingora_proxy::Session;
 
-use crate::drain::{DrainWatch, Phase};
+use crate::ledger::Account;
 use crate::listener::ListenerName;
-use crate::overload::{Pressure, Refused, Stage};
 
-pub(crate) use digests::Digests;
+pub use service::Service;
 pub(crate) use service::Watches;
-pub use service::{Service, http_service};
 pub use settings::{HEADER_LIMIT, Http2Settings, Settings};
 pub use socket::Socket;
-pub(crate) use stream::{Downstream, Transport};
+pub(crate) use transport::Transport;
+pub(crate) use wire::Wire;
 
 /// Facts about a downstream connection; each of its requests can read them.
 #[derive(Clone, Debug)]
@@ -46,6 +33,8 @@ pub struct Connection {
     pub local: SocketAddr,
     /// What the handshake agreed on; `None` on plain listeners.
     pub tls: Option<TlsFacts>,
+    /// The account of the client's source: what its requests hold is reserved there.
+    pub account: Arc<Account>,
 }
 
 /// What a TLS handshake agreed on.
@@ -59,43 +48,7 @@ pub struct TlsFacts {
     pub protocol_version: &'static str,
 }
 
-/// What every request of a connection can reach through its session.
-#[derive(Debug)]
-pub(crate) struct Facts {
-    pub(crate) connection: Connection,
-    pub(crate) drain: DrainWatch,
-    pub(crate) pressure: Pressure,
-}
-
-/// The connection that a request came on; `None` if it was not accepted by [`crate::listener::serve`].
-pub fn of(session: &Session) -> Option<&Connection> {
-    facts_of(session).map(|facts| &facts.connection)
-}
-
-/// Whether a response should say `Connection: close` (`session.set_keepalive(None)`): while the process drains, and on some
-/// connections while memory runs short.
-///
-/// A request that arrives while draining is answered so without this; it is for those that were under way before.
-pub fn is_ending(session: &Session) -> bool {
-    facts_of(session)
-        .is_some_and(|facts| *facts.drain.borrow() >= Phase::Draining || facts.pressure.closes_after_response())
-}
-
-/// Whether memory runs short, be it only a little.
-pub(crate) fn is_memory_short(session: &Session) -> bool {
-    facts_of(session).is_some_and(|facts| facts.pressure.stage() > Stage::Calm)
-}
-
-/// Whether a new request is refused as memory runs short.
-pub(crate) fn refuses_requests(session: &Session) -> bool {
-    facts_of(session).is_some_and(|facts| facts.pressure.refuses(facts.connection.listener, Refused::Request))
-}
-
-fn facts_of(session: &Session) -> Option<&Facts> {
-    digests::facts_in(session.as_downstream().digest()?.proxy_digest.as_deref()?)
-}
-
-/// Why a connection was closed against the client's wish.
+/// The reason why a connection was closed against the client's wish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Closed {
     IdleTimeout,

@@ -7,6 +7,8 @@
 //!                                   choose, retry)
 //! ```
 
+pub(crate) mod relay;
+pub(crate) mod replay;
 pub mod side;
 
 pub use side::{ClientError, ClientStream, EndpointError, EndpointStream, Handler};

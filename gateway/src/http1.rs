@@ -21,9 +21,11 @@ mod options;
 mod output;
 mod request;
 mod response;
-pub(crate) mod server;
+mod server;
 mod target;
 pub(crate) mod trailers;
+
+pub(crate) use self::server::serve;
 
 /// The most fields of a head.
 const MAX_FIELDS: usize = 256;

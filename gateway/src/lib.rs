@@ -20,6 +20,8 @@ pub mod drain;
 pub mod exchange;
 pub mod health;
 pub(crate) mod http1;
+pub(crate) mod http2;
+pub mod ledger;
 pub mod listener;
 pub mod live;
 pub mod message;

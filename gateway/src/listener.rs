@@ -5,7 +5,6 @@ mod admission;
 mod bind;
 mod figures;
 mod proxy_protocol;
-mod turns;
 
 use std::fmt;
 use std::str::FromStr;

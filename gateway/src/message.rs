@@ -9,7 +9,7 @@ mod name;
 mod request;
 mod response;
 
-pub use fields::{Field, Fields};
+pub use fields::{Field, Fields, Mark};
 pub use name::Name;
 pub use request::RequestHead;
 pub use response::ResponseHead;

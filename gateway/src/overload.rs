@@ -6,11 +6,13 @@
 //!                    └─► plan: who may have how much               └─► new connections and requests   (refuse)
 //! ```
 //!
+//! What clients hold is reserved in the [ledger](crate::ledger) before it is read or allocated. This is the second line: it
+//! follows what cannot be reserved (libraries, fragmentation) and what is planned (the certificate cache).
+//!
 //! A thread of its own looks at the kernel's figure several times a second, so that it acts while traffic keeps every
 //! worker busy. Each stage includes those before it.
 
 mod budget;
-mod buffers;
 mod cgroup;
 mod figures;
 mod limit;
@@ -21,7 +23,6 @@ mod pressure;
 mod stage;
 
 pub(crate) use budget::CertBudget;
-pub(crate) use buffers::{Ended, Stalled};
 pub(crate) use figures::describe_metrics;
 pub use limit::MemoryLimit;
 pub(crate) use monitor::{Overload, Settings};

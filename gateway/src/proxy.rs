@@ -1,76 +1,69 @@
-//! The proxy: pingora's callbacks, each a call into a decision that is made without pingora.
+//! The proxy: decides about a request, finds an endpoint for it, and lets the relay copy.
 //!
 //! ```text
-//!  request ─► hygiene ─► admit (route) ─► upstream_peer (choose, wait) ─► rewrite ─► endpoint
-//!               400        404 301 421        503                          │
-//!                                             ▲── connect failed, or not processed (retry)
+//!  head ─► validate ─► admit (route) ─► reserve ─► choose, connect ─► rewrite ─► relay ─► record
+//!            400 431     404 301 421     503            503 ▲                      │
+//!                                                           └── not processed, or connection stale (retry)
 //! ```
 
 pub mod access;
 pub mod admit;
-mod callbacks;
-pub mod context;
-mod figures;
+pub mod failure;
 pub mod forwarded;
-pub mod hygiene;
-pub mod outcome;
+mod metrics;
 mod probe;
+mod record;
 pub mod respond;
 mod response;
 pub mod retry;
 pub mod rewrite;
 pub mod settings;
-mod values;
+pub mod validate;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-use http::header;
-use pingora_core::protocols::http::v1::server::HttpSession as SessionV1;
-use pingora_core::upstreams::peer::HttpPeer;
-use pingora_error::{Error, ErrorType, Result};
-use pingora_http::RequestHeader;
-use pingora_proxy::{FailToProxy, Session};
 use tokio::sync::watch;
 
-use crate::connection::bodies::SHORT_STALL;
-use crate::connection::{self, Connection};
+use crate::connection::Connection;
+use crate::exchange::relay::{Broken, Filter, Limits, Relay};
+use crate::exchange::replay::Replay;
+use crate::exchange::{ClientStream, EndpointStream, Handler};
+use crate::ledger::{Kind, Reservation};
 use crate::live::Live;
-use crate::route::Matched;
+use crate::message::{BodyLength, RequestHead, ResponseHead, Version};
+use crate::overload::{Pressure, Refused};
 use crate::tables::{Snapshot, Tables};
-use crate::upstream::Upstreams;
-use crate::upstream::peer::{Peers, Speech};
+use crate::upstream::{Choice, Connector, Protocol, REQUEST_MEMORY, Upstreams};
 
-use admit::{Admission, Arrival};
-use context::RequestContext;
-use figures::{Answerer, Figures};
+use admit::{Arrival, Verdict};
+use failure::{Failure, Severity};
 use forwarded::Origin;
-use hygiene::{RawRequest, Refusal};
-use outcome::{Failure, Loudness};
+use metrics::Metrics;
+use record::{Record, UnderWay};
+use respond::Reply;
 use retry::Exchange;
 
-pub use figures::describe_metrics;
+pub use metrics::describe_metrics;
 pub use settings::Settings;
 
-/// Says whether the gateway is ready, for `/ready` on the internal listener.
+/// Returns `true` if the gateway is ready, for `/ready` on the internal listener.
 pub type Readiness = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// The proxy application.
 pub struct Postern {
     tables: Tables,
     upstreams: Upstreams,
-    peers: Peers,
+    connector: Connector,
     settings: Live<Settings>,
+    pressure: Pressure,
     is_ready: Readiness,
-    figures: Figures,
+    metrics: Metrics,
 }
 
 impl Postern {
-    /// The proxy on these tables, for [`connection::http_service`]. `applied` rises with every Update
-    /// ([`crate::apply::Applier::applied`]).
+    /// Creates the proxy on these tables. `applied` rises with every Update ([`crate::apply::Applier::applied`]).
     ///
-    /// Of the settings, how many requests may wait and how upstream connections are kept stay as they are now.
+    /// Of the settings, the number of requests that may wait and the timeouts of connections to endpoints stay as they are now.
     pub fn new(
         tables: Tables,
         applied: watch::Receiver<u64>,
@@ -79,200 +72,258 @@ impl Postern {
     ) -> Self {
         let settings = settings.into();
         let upstreams = Upstreams::new(Arc::clone(&tables), applied, settings.load().max_waiting);
-        let peers = Peers::new(settings.load().upstream);
-        Self { tables, upstreams, peers, settings, is_ready, figures: Figures::new() }
+        let connector = Connector::new(settings.load().upstream);
+        let metrics = Metrics::new();
+        Self { tables, upstreams, connector, settings, pressure: Pressure::new(), is_ready, metrics }
     }
 
-    /// Prepares the session and decides; true when the request is answered already.
-    async fn receive(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<bool> {
-        self.prepare(session);
-        match self.admit(session, ctx) {
-            Admission::Forward(matched) => {
-                ctx.matched = Some(matched);
-                if self.settings.load().access_log {
-                    ctx.head = access::Head::of(session);
-                }
-                Ok(false)
-            }
-            Admission::Answer(answer) => respond::respond(session, &answer, &ctx.request_id).await.map(|()| true),
-        }
+    /// Refuses requests while the process is short of memory.
+    #[must_use]
+    pub(crate) fn under(self, pressure: Pressure) -> Self {
+        Self { pressure, ..self }
     }
 
-    fn check(&self, session: &mut Session) -> std::result::Result<(), Failure> {
-        let head = session.as_http1().map(SessionV1::get_headers_raw_bytes);
-        let request = session.req_header();
-        let raw = RawRequest {
-            version: request.version,
-            headers: &request.headers,
-            target: request.raw_path(),
-            head: head.as_deref(),
-        };
-        hygiene::check(&raw, &self.settings.load()).map_err(Failure::Refused)?;
-        rewrite::to_origin_form(session.req_header_mut()).map_err(|_| Failure::BadRequest)
-    }
-
-    fn admit(&self, session: &mut Session, ctx: &mut RequestContext) -> Admission {
-        if let Err(failure) = self.check(session) {
-            ctx.failure = Some(failure);
-            let refusal = if let Failure::Refused(refusal) = failure { refusal } else { Refusal::InvalidTarget };
-            return Admission::Answer(admit::refuse(refusal));
-        }
-        let Some(connection) = connection::of(session) else {
-            return Admission::Answer(respond::Answer::new(http::StatusCode::INTERNAL_SERVER_ERROR, "no connection"));
-        };
-        let (arrival, request) = (Arrival::from(connection), session.req_header());
-        ctx.request_id = admit::request_id(&self.settings.load(), &arrival, request);
-        ctx.is_upgrade = is_websocket(request);
-        if !admit::is_readiness_question(&arrival, request) && connection::refuses_requests(session) {
-            return Admission::Answer(admit::overloaded());
-        }
-        admit::admit(&self.tables.load(), &arrival, request, (self.is_ready)())
-    }
-
-    /// Idle connections, slow headers and, of HTTP/1.1, clients that read nothing are the connection's business; see
-    /// [`connection::Settings`].
-    fn prepare(&self, session: &mut Session) {
-        let Settings { stream_idle, write_stall, .. } = **self.settings.load();
-        session.set_read_timeout(stream_idle);
-        let patience = if connection::is_memory_short(session) { write_stall.min(SHORT_STALL) } else { write_stall };
-        let write_timeout = stream_idle.or(session.is_http2().then_some(patience));
-        session.set_write_timeout(write_timeout);
-        if connection::is_ending(session) {
-            session.set_keepalive(None);
-        }
-    }
-
-    /// How long a request waits for an endpoint, and how long it may be silent, as of now.
-    fn patience(&self) -> (Duration, Option<Duration>) {
+    /// Decides about a request.
+    fn admit(&self, request: &mut UnderWay<'_>) -> Verdict {
         let settings = self.settings.load();
-        (settings.endpoint_wait, settings.stream_idle)
+        let arrival = Arrival::from(request.connection);
+        if let Err(reason) = validate::check(&request.head, &settings) {
+            count_failure(Failure::Rejected(reason));
+            return Verdict::Reply(admit::reject(reason));
+        }
+        request.record.request_id = admit::request_id(&settings, &arrival, &request.head);
+        let is_question = admit::is_readiness_question(&arrival, &request.head);
+        if !is_question && self.pressure.refuses(arrival.listener, Refused::Request) {
+            return failed_reply(Failure::Overload);
+        }
+        admit::admit(&self.tables.load(), &arrival, &request.head, &settings, (self.is_ready)())
     }
 
-    async fn choose_peer(&self, session: &Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
-        ctx.choice = None;
-        ctx.is_connected = false;
-        let (Some(matched), Some(connection)) = (&mut ctx.matched, connection::of(session)) else {
-            return Err(Error::new_in(ErrorType::InternalError));
-        };
-        let (arrival, request) = (Arrival::from(connection), session.req_header());
+    /// Serves a request that goes to an endpoint.
+    async fn forward<C: ClientStream>(&self, request: &mut UnderWay<'_>, client: &mut C) -> Result<(), Failure> {
+        let _memory = self.reserve(request).await?;
+        let mut replay = Replay::new(Arc::clone(&request.connection.account));
+        let mark = request.head.fields.mark();
+        loop {
+            let choice = self.choose(request).await?;
+            let protocol = protocol(request, &choice);
+            let is_repeatable = retry::is_idempotent(&request.head.method);
+            let connected = self.connector.connect(&choice.endpoint, protocol, is_repeatable).await;
+            let mut endpoint = match connected {
+                Ok(endpoint) => endpoint,
+                Err(error) => {
+                    self.connect_failed(&mut request.record, &choice, &error);
+                    continue;
+                }
+            };
+            choice.endpoint.connected();
+            self.rewrite(request);
+            let outcome = self.relay(request, client, &mut endpoint, &mut replay).await;
+            let (broken, is_unanswered) = match outcome {
+                Ok(()) => {
+                    self.connector.release(&choice.endpoint, endpoint);
+                    return Ok(());
+                }
+                Err(broken) => broken,
+            };
+            let is_reused = endpoint.is_reused();
+            drop(endpoint);
+            if !self.is_repeated(request, broken, is_unanswered, is_reused, &replay) {
+                return Err(broken.into());
+            }
+            request.record.repeat(&choice, is_reused);
+            request.head.fields.restore(&mark);
+            request.head.authority.clone_from(&request.authority);
+        }
+    }
+
+    /// Reserves the memory of a request: that of its head at once, that of both bodies as soon as there is some.
+    async fn reserve(&self, request: &UnderWay<'_>) -> Result<(Reservation, Reservation), Failure> {
+        let account = &request.connection.account;
+        let head = account.try_reserve(Kind::Head, request.head.memory() as u64).map_err(Failure::Shortage)?;
+        let patience = self.settings.load().endpoint_wait;
+        let body = account.reserve(Kind::Request, REQUEST_MEMORY, patience).await.map_err(Failure::Shortage)?;
+        Ok((head, body))
+    }
+
+    async fn choose(&self, request: &mut UnderWay<'_>) -> Result<Choice, Failure> {
+        let UnderWay { connection, head, record, .. } = request;
+        let Some(matched) = &mut record.matched else { return Err(Failure::UpstreamBroken) };
+        let arrival = Arrival::from(*connection);
         let mut has_waited = false;
         let destination = |snapshot: &Snapshot| {
             if std::mem::replace(&mut has_waited, true) {
-                admit::follow_change(matched, snapshot, &arrival, request);
+                admit::follow_change(matched, snapshot, &arrival, head);
             }
             // A cluster that is not in the tables any more may be held by the route.
             snapshot.clusters.get(matched.cluster()).or_else(|| matched.held_cluster().cloned())
         };
-        let (wait, stream_idle) = self.patience();
-        let choice = self.upstreams.choose(destination, &mut ctx.attempts, wait).await.map_err(|reason| {
-            ctx.failure = Some(Failure::Unavailable(reason));
-            Error::new_up(ErrorType::HTTPStatus(503))
-        })?;
-        let speech = Speech::of(choice.cluster.protocol(), matched.action().force_http1, ctx.is_upgrade);
-        let peer = self.peers.peer(choice.endpoint.address(), speech, stream_idle);
-        ctx.choice = Some(choice);
-        ctx.tries += 1;
-        Ok(peer)
+        let wait = self.settings.load().endpoint_wait;
+        let choice = self.upstreams.choose(destination, &mut record.attempts, wait).await;
+        let choice = choice.map_err(Failure::Unavailable)?;
+        record.endpoint = Some(choice.endpoint.address());
+        record.tries += 1;
+        Ok(choice)
     }
 
-    fn rewrite(&self, session: &Session, upstream: &mut RequestHeader, ctx: &RequestContext) -> Result<()> {
-        let (Some(matched), Some(connection)) = (&ctx.matched, connection::of(session)) else {
-            return Err(Error::new_in(ErrorType::InternalError));
-        };
-        let client = connection.client.ip();
+    fn connect_failed(&self, record: &mut Record, choice: &Choice, error: &std::io::Error) {
+        let endpoint = choice.endpoint.address();
+        tracing::debug!(%endpoint, %error, "cannot connect to an endpoint");
+        self.metrics.connect_failed();
+        choice.endpoint.connect_failed();
+        record.attempts.failed(endpoint);
+    }
+
+    fn rewrite(&self, request: &mut UnderWay<'_>) {
+        let settings = self.settings.load();
+        let client = request.connection.client.ip();
         let origin = Origin {
             client,
-            is_tls: connection.tls.is_some(),
-            authority: admit::authority(session.req_header()).unwrap_or_default(),
-            is_trusted: forwarded::is_trusted(&self.settings.load(), client),
+            is_tls: request.connection.tls.is_some(),
+            authority: &request.authority,
+            is_trusted: forwarded::is_trusted(&settings, client),
         };
-        let underscore_headers = self.settings.load().underscore_headers;
-        let plan = rewrite::Rewrite { matched, origin, request_id: &ctx.request_id, underscore_headers };
-        rewrite::rewrite(upstream, &plan)
-    }
-
-    fn count_body(&self, body: Option<&Bytes>, ctx: &mut RequestContext) -> Result<()> {
-        ctx.body_bytes += body.map_or(0, |body| body.len() as u64);
-        if self.settings.load().max_request_body.is_some_and(|limit| ctx.body_bytes > limit) {
-            ctx.failure = Some(Failure::Refused(Refusal::BodyTooLarge));
-            return Err(Error::new_down(ErrorType::HTTPStatus(413)));
-        }
-        Ok(())
-    }
-
-    /// Nothing was sent: another endpoint may be asked, whatever went wrong.
-    fn connect_failed(&self, ctx: &mut RequestContext, error: &Error) {
-        self.figures.connect_failed();
-        if let Some(choice) = ctx.choice.take() {
-            let endpoint = choice.endpoint.address();
-            tracing::debug!(%endpoint, %error, "cannot connect to an endpoint");
-            choice.endpoint.connect_failed();
-            ctx.attempts.failed(endpoint);
+        let Record { request_id, matched, .. } = &request.record;
+        rewrite::set_origin(&mut request.head, &origin, request_id, settings.underscore_headers);
+        if let Some(matched) = matched {
+            rewrite::apply_route(&mut request.head, matched);
         }
     }
 
-    /// Whether the request is sent again.
-    fn is_repeated(&self, session: &Session, error: &Error, ctx: &mut RequestContext, is_reused: bool) -> bool {
-        let method = &session.req_header().method;
+    /// Copies both ways. On failure says as well whether nothing of a final response was sent.
+    async fn relay<C: ClientStream>(
+        &self,
+        request: &mut UnderWay<'_>,
+        client: &mut C,
+        endpoint: &mut crate::upstream::EndpointExchange,
+        replay: &mut Replay,
+    ) -> Result<(), (Broken, bool)> {
+        let limits = {
+            let settings = self.settings.load();
+            Limits { idle: settings.stream_idle, request_body: settings.max_request_body }
+        };
+        let UnderWay { connection, head, record, .. } = request;
+        let mut relay = Relay::new(client, endpoint, record, replay, (head, &connection.account), limits);
+        let outcome = relay.run().await;
+        outcome.map_err(|broken| (broken, relay.is_unanswered()))
+    }
+
+    /// Decides whether the request is sent again.
+    fn is_repeated(
+        &self,
+        request: &UnderWay<'_>,
+        broken: Broken,
+        is_unanswered: bool,
+        is_reused: bool,
+        replay: &Replay,
+    ) -> bool {
+        let Broken::Endpoint(error) = broken else { return false };
+        let method = &request.head.method;
         let exchange = Exchange {
-            is_safe: method.is_safe(),
-            is_idempotent: method.is_idempotent(),
+            is_safe: retry::is_safe(method),
+            is_idempotent: retry::is_idempotent(method),
             is_reused,
-            has_response: ctx.answered.is_some() || session.response_written().is_some(),
-            can_replay: !session.retry_buffer_truncated(),
-            repeats: ctx.repeats,
-            breaks: ctx.breaks,
+            has_response: !is_unanswered,
+            can_replay: replay.can_repeat(),
+            repeats: request.record.repeats,
+            breaks: request.record.breaks,
         };
         let is_repeated = retry::may_repeat(error, exchange);
         if is_repeated {
             tracing::debug!(%error, "sending a request again");
-            ctx.repeat(is_reused);
-            self.figures.retried();
+            self.metrics.retried();
         }
         is_repeated
     }
 
-    async fn fail(&self, session: &mut Session, error: &Error, ctx: &RequestContext) -> FailToProxy {
-        let is_connecting = ctx.matched.is_some() && !ctx.is_connected;
-        let failure = ctx.failure.unwrap_or_else(|| outcome::classify(error, is_connecting));
-        let outcome = outcome::outcome(failure);
-        metrics::counter!("postern_request_failures_total", "reason" => outcome.label).increment(1);
-        log_failure(outcome.loudness, session, error, ctx);
-        if let Some(status) = outcome.status {
-            let answer = respond::Answer::new(status, failure.message()).closing();
-            if let Err(error) = respond::respond(session, &answer, &ctx.request_id).await {
-                tracing::debug!(%error, "cannot answer a failed request");
+    /// Ends a request that failed: with a response if none has begun, otherwise by breaking off.
+    async fn fail<C: ClientStream>(&self, request: &mut UnderWay<'_>, client: &mut C, failure: Failure) {
+        count_failure(failure);
+        log_failure(request, failure);
+        match admit::failed(failure).filter(|_| request.record.status.is_none()) {
+            Some(reply) => self.reply(request, client, &reply).await,
+            None => client.abort(),
+        }
+    }
+
+    async fn reply<C: ClientStream>(&self, request: &mut UnderWay<'_>, client: &mut C, reply: &Reply) {
+        request.record.status = Some(if request.head.is_grpc() { 200 } else { reply.status.as_u16() });
+        if let Err(error) = respond::respond(client, &request.head, reply, &request.record.request_id).await {
+            tracing::debug!(%error, "cannot send a response of the gateway");
+            client.abort();
+        }
+    }
+}
+
+impl Handler for Postern {
+    async fn handle<C: ClientStream>(&self, connection: &Connection, head: RequestHead, client: &mut C) {
+        let logs_access = self.settings.load().access_log;
+        let mut request = UnderWay::new(connection, head, &self.metrics, logs_access);
+        match self.admit(&mut request) {
+            Verdict::Forward(matched) => {
+                request.record.matched = Some(matched);
+                prepare_upgrade(&mut request.head);
+                if let Err(failure) = self.forward(&mut request, client).await {
+                    self.fail(&mut request, client, failure).await;
+                }
             }
+            Verdict::Reply(reply) => self.reply(&mut request, client, &reply).await,
         }
-        let error_code = outcome.status.map_or(0, |status| status.as_u16());
-        FailToProxy { error_code, can_reuse_downstream: false }
+        request.end(client.bytes_sent());
     }
+}
 
-    fn finish(&self, session: &Session, ctx: &mut RequestContext) {
-        ctx.head = None;
-        let Some(Connection { listener, client, .. }) = connection::of(session) else { return };
-        let status = session.response_written().map(|response| response.status.as_u16());
-        let took = ctx.started.elapsed();
-        let by = if ctx.answered.is_some() { Answerer::Upstream } else { Answerer::Gateway };
-        self.figures.answered(*listener, status, by, took);
-        if self.settings.load().access_log {
-            access::log(session, ctx, *client, status, took);
+/// Returns the protocol of a request to the chosen cluster.
+fn protocol(request: &UnderWay<'_>, choice: &Choice) -> Protocol {
+    let force_http1 = request.record.matched.as_ref().is_some_and(|matched| matched.action().force_http1);
+    Protocol::of(choice.cluster.protocol(), force_http1, request.head.upgrade.is_some())
+}
+
+/// An extended CONNECT (RFC 8441 §5) asks the endpoint for an upgrade in HTTP/1.1; its stream carries no body before that.
+fn prepare_upgrade(head: &mut RequestHead) {
+    if head.version == Version::Http2 && head.upgrade.is_some() {
+        head.method = http::Method::GET;
+        head.body = BodyLength::Empty;
+    }
+}
+
+impl Filter for Record {
+    fn response(&mut self, head: &mut ResponseHead) {
+        self.status = Some(head.status);
+        self.is_of_endpoint = true;
+        response::remove_hop_by_hop(head);
+    }
+}
+
+impl Record {
+    /// The request is sent again: elsewhere, if a fresh connection broke under it, as that endpoint is likely to be restarting.
+    fn repeat(&mut self, choice: &Choice, was_reused: bool) {
+        self.repeats += 1;
+        if !was_reused {
+            self.breaks += 1;
+            self.attempts.failed(choice.endpoint.address());
         }
     }
 }
 
-fn is_websocket(request: &RequestHeader) -> bool {
-    request.version == http::Version::HTTP_11
-        && request.headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+fn failed_reply(failure: Failure) -> Verdict {
+    count_failure(failure);
+    let unavailable = || Reply::new(http::StatusCode::SERVICE_UNAVAILABLE, failure.message()).closing();
+    Verdict::Reply(admit::failed(failure).unwrap_or_else(unavailable))
 }
 
-fn log_failure(loudness: Loudness, session: &Session, error: &Error, ctx: &RequestContext) {
-    let host = admit::authority(session.req_header()).unwrap_or_default();
-    let cluster = ctx.matched.as_ref().map(Matched::cluster);
-    match loudness {
-        Loudness::Debug => tracing::debug!(host, cluster, %error, "request failed"),
-        Loudness::Warn => tracing::warn!(host, cluster, %error, "request failed"),
-        Loudness::Error => tracing::error!(host, cluster, %error, "request failed"),
+fn count_failure(failure: Failure) {
+    ::metrics::counter!("postern_request_failures_total", "reason" => failure.consequence().label).increment(1);
+}
+
+fn log_failure(request: &UnderWay<'_>, failure: Failure) {
+    let host = &*String::from_utf8_lossy(&request.authority);
+    let cluster = request.record.matched.as_ref().map(crate::route::Matched::cluster);
+    let endpoint = request.record.endpoint.map(tracing::field::display);
+    let error = failure.message();
+    match failure.consequence().severity {
+        Severity::Debug => tracing::debug!(host, cluster, endpoint, error, "request failed"),
+        Severity::Warn => tracing::warn!(host, cluster, endpoint, error, "request failed"),
     }
 }
 

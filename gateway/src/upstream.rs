@@ -1,18 +1,18 @@
 //! Upstreams: clusters, their endpoints, and which endpoint a request goes to.
 //!
 //! ```text
-//!  cluster name ─► Clusters ─► Cluster ─► endpoints (own ArcSwap) ─► Upstreams::choose ─► Choice ─► peer
+//!  cluster name ─► Clusters ─► Cluster ─► endpoints (own ArcSwap) ─► Upstreams::choose ─► Choice ─► Connector
 //!                     ▲  (made by the         ▲                        │ none left: waits, bounded
 //!               apply ┘   first request)  dns ┘                        └► Unavailable (503)
 //! ```
 
+pub mod address_policy;
 pub mod choose;
 pub mod clusters;
+pub mod connector;
 pub mod dns;
 pub mod endpoints;
-pub mod peer;
-pub mod reach;
-mod upgrade;
+mod pool;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,10 +21,12 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 use xds::resource::UpstreamProtocol;
 
+pub use address_policy::Reach;
 pub use choose::{Attempts, Choice, Unavailable, Upstreams};
 pub use clusters::Clusters;
+pub(crate) use connector::{EndpointExchange, REQUEST_MEMORY};
+pub use connector::{Connector, Protocol, UpstreamTimeouts};
 pub use endpoints::EndpointList;
-pub use reach::Reach;
 
 /// A backend in use: how to speak to it, its addresses of this moment, and what is known of them.
 #[derive(Debug)]

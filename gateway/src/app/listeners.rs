@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::AppError;
 use crate::admin::{self, Admin, AdminServer};
 use crate::config::Config;
-use crate::connection::{self, Service, http_service};
+use crate::connection::{self, Service};
 use crate::drain::DrainWatch;
 use crate::health::Health;
 use crate::listener::{self, Admission, BoundListener, Limits, ListenerName, Policy};
@@ -48,9 +48,6 @@ pub(super) fn answer(bound: Vec<BoundListener>, admin: Admin) -> io::Result<(Vec
     Ok((traffic, server))
 }
 
-/// What a TLS handshake under way takes at worst, in bytes.
-const HANDSHAKE: u64 = 64 * 1024;
-
 /// How many connections there may be as far as memory goes.
 pub(super) fn max_connections(config: &Config) -> usize {
     config.max_connections.unwrap_or(DEFAULT_CONNECTIONS)
@@ -61,15 +58,7 @@ pub(super) fn limits(config: &Config, max_connections: usize) -> Limits {
     Limits {
         max_connections,
         max_connections_per_source: config.max_connections_per_client,
-        max_handshakes: handshakes_within(config.memory_limit.bytes()),
     }
-}
-
-/// Handshakes have a quarter of the memory limit, if they have need of it.
-fn handshakes_within(memory_limit: Option<u64>) -> usize {
-    let most = Limits::default().max_handshakes;
-    let fitting = memory_limit.map_or(most as u64, |limit| limit / 4 / HANDSHAKE);
-    usize::try_from(fitting).unwrap_or(most).clamp(64, most)
 }
 
 /// What overload goes by.
@@ -122,9 +111,9 @@ pub(super) fn serve(
 ) -> Result<(), tls::ConfigError> {
     let Shared { tables, certs, version, health, admission } = shared;
     let ready = Arc::new(move || health.is_ready());
-    let proxy = Postern::new(Arc::clone(&tables), version, dials.proxy, ready);
+    let proxy = Postern::new(Arc::clone(&tables), version, dials.proxy, ready).under(admission.pressure().clone());
     let service = Arc::new(Service {
-        http: http_service(proxy, &dials.connection.load()),
+        handler: Arc::new(proxy),
         tls: Arc::new(Terminator::new(dials.tls, tables, certs)?),
         admission,
         settings: dials.connection,
@@ -164,7 +153,6 @@ fn proxy_settings(config: &Config) -> proxy::Settings {
         trusted_proxies: config.trusted_proxies.clone(),
         endpoint_wait: config.endpoint_wait,
         stream_idle: Some(config.stream_idle_timeout).filter(|timeout| !timeout.is_zero()),
-        write_stall: config.write_stall_timeout,
         access_log: config.access_log,
         ..proxy::Settings::default()
     }

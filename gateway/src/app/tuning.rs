@@ -154,6 +154,7 @@ impl Tuning {
         let is_same = before.max_connections == config.max_connections;
         let fit = if is_same { descriptors::fit_silently } else { descriptors::fit };
         if let Ok(connections) = fit(listeners::max_connections(config)) {
+            admission.set_trusted(config.trusted_proxies.clone());
             admission.set_limits(listeners::limits(config, connections));
             overload.configure(listeners::overload_settings(config, connections));
         }

@@ -1,6 +1,5 @@
 use std::sync::Mutex;
 
-use pingora_http::RequestHeader;
 use xds::ObjectRef;
 use xds::resource::{
     Discovery, Forward, PathMatch, Route, RouteSet, SecretVersion, Split, UpstreamProtocol, Visibility, WildcardDepth,
@@ -8,6 +7,7 @@ use xds::resource::{
 
 use super::*;
 use crate::listener::ListenerName;
+use crate::message::{Fields, RequestHead, Version};
 use crate::proxy::admit::{Arrival, follow_change};
 use crate::route::{Decision, Matched, RequestFacts, match_request};
 
@@ -70,9 +70,9 @@ fn host(routes: &PackedRouteSet) -> VirtualHost {
 }
 
 fn matched(tables: &Tables, host: &str) -> Option<Matched> {
-    let headers = http::HeaderMap::new();
+    let fields = Fields::default();
     let listener = ListenerName::ExternalHttp;
-    let facts = RequestFacts { listener, tls: None, authority: host, path: "/", headers: &headers };
+    let facts = RequestFacts { listener, tls: None, authority: host, path: "/", fields: &fields };
     match match_request(&tables.load(), &facts) {
         Decision::Forward(matched) => Some(matched),
         _ => None,
@@ -155,8 +155,7 @@ fn a_request_that_waits_follows_its_host_where_this_leads_by_now() {
     let mut rig = with_shop();
     let client = std::net::IpAddr::from([127, 0, 0, 1]);
     let arrival = Arrival { listener: ListenerName::ExternalHttp, client, tls: None };
-    let mut request = RequestHeader::build("GET", b"/", None).expect("valid");
-    request.insert_header("host", "shop.test").expect("valid");
+    let request = RequestHead::new(Version::Http11, http::Method::GET, b"shop.test", b"/");
     let mut waiting = matched(&rig.tables, "shop.test").expect("forwarded");
     let mut now_at = |rig: &Rig| {
         follow_change(&mut waiting, &rig.tables.load(), &arrival, &request);

@@ -21,11 +21,6 @@ pub struct Settings {
     pub max_requests: u32,
     /// How HTTP/2 is spoken: by ALPN on TLS listeners, with prior knowledge on plain ones.
     pub http2: Http2Settings,
-    /// How many idle upstream connections are kept in all. 1,024.
-    pub upstream_pool: usize,
-    /// How often a request may be tried upstream, refused connections included. 256; the proxy's own rules, in time and
-    /// number, stop earlier.
-    pub max_tries: usize,
 }
 
 impl Default for Settings {
@@ -37,8 +32,6 @@ impl Default for Settings {
             write_stall_timeout: Duration::from_secs(60),
             max_requests: 10_000,
             http2: Http2Settings::default(),
-            upstream_pool: 1024,
-            max_tries: 256,
         }
     }
 }
@@ -58,7 +51,7 @@ pub struct Http2Settings {
     pub max_send_buffer: usize,
     /// A connection without streams is closed after this. 5 min: dialling again costs a handshake.
     pub idle_timeout: Duration,
-    /// Requests that are no valid HTTP/2 before the connection is closed. 32, as pingora has it.
+    /// Requests that are not valid HTTP/2 before the connection is closed. 32.
     pub max_malformed_streams: u32,
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::stream::Transport;
+use super::transport::Transport;
 
 /// Enough for the header of most requests, so that one read serves both the wait and the parser.
 const FIRST_READ: usize = 4096;

@@ -34,7 +34,7 @@ pub(crate) struct IdleConnection {
 
 impl IdleConnection {
     /// Returns the time after which the endpoint closes the connection if it stays idle: of `Keep-Alive: timeout=…`.
-    pub(crate) fn keep_for(&self) -> Option<Duration> {
+    pub(crate) fn keep_alive(&self) -> Option<Duration> {
         self.keep_for
     }
 

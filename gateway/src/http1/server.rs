@@ -13,33 +13,38 @@ use self::next_request::End;
 use self::settle::After;
 use self::stream::Http1Stream;
 use super::fault::Fault;
-use crate::connection::wire::Wire;
-use crate::connection::{Connection, Settings, Watches};
+use crate::connection::{Connection, Settings, Watches, Wire};
 use crate::exchange::Handler;
 use crate::live::Live;
 
-/// What all connections of a listener share.
+/// What a connection follows while it is served.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ServerContext<'a> {
+struct ServerContext<'a> {
     /// Limits, as they are now.
-    pub(crate) settings: &'a Live<Settings>,
+    settings: &'a Live<Settings>,
     /// The phase of the process, and its memory.
-    pub(crate) watches: &'a Watches,
+    watches: &'a Watches,
 }
 
 /// Serves the requests of a connection until it is closed.
 ///
 /// Dropped, it drops the request that is under way and closes the connection.
-pub(crate) async fn serve<H: Handler>(wire: Wire, connection: &Connection, handler: &H, context: &ServerContext<'_>) {
+pub(crate) async fn serve<H: Handler>(
+    wire: Wire,
+    connection: Connection,
+    handler: &H,
+    settings: &Live<Settings>,
+    watches: &Watches,
+) {
     let number = usize::try_from(wire.as_raw_fd()).unwrap_or_default();
-    let mut interrupts = Interrupts::new(context.watches, number);
-    let mut stream = Http1Stream::new(wire, context);
-    let mut requests_left = context.settings.load().max_requests;
+    let mut interrupts = Interrupts::new(watches, number);
+    let mut stream = Http1Stream::new(wire, ServerContext { settings, watches });
+    let mut requests_left = settings.load().max_requests;
     loop {
         let parsed = match stream.next_request(&mut interrupts).await {
             Ok(parsed) => parsed,
             Err(End::Refused(fault)) => {
-                handler.refused(connection, fault.status(), fault.reason());
+                handler.refused(&connection, fault.status(), fault.reason());
                 return stream.refuse(fault).await;
             }
             Err(End::Close) => return stream.close().await,
@@ -48,7 +53,7 @@ pub(crate) async fn serve<H: Handler>(wire: Wire, connection: &Connection, handl
         requests_left = requests_left.saturating_sub(1);
         stream.begin(&parsed, requests_left > 0);
         // Boxed: an idle connection keeps no room for what a request needs.
-        Box::pin(handler.handle(connection, parsed.head, &mut stream)).await;
+        Box::pin(handler.handle(&connection, parsed.head, &mut stream)).await;
         match stream.settle().await {
             After::NextRequest => {}
             After::Close => return stream.close().await,

@@ -11,9 +11,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::client::{Http1Exchange, IdleConnection};
-use super::server::{ServerContext, serve};
-use crate::connection::wire::Wire;
-use crate::connection::{Connection, Settings, Socket, Transport, Watches};
+use super::serve;
+use crate::connection::{Connection, Settings, Socket, Transport, Watches, Wire};
+use crate::ledger::Ledger;
 use crate::drain::Phase;
 use crate::exchange::{ClientStream, EndpointStream, Handler};
 use crate::listener::ListenerName;
@@ -120,17 +120,17 @@ async fn relayed<F: Future<Output = ()> + Send>(script: impl FnOnce(TcpStream) -
     tokio::spawn(async move {
         let (tcp, peer) = server.accept().await.unwrap();
         let (_drain, drain) = watch::channel(Phase::Serving);
-        let (_stop, shutdown) = watch::channel(false);
         let (settings, watches) =
-            (Live::from(Settings::default()), Watches { drain, shutdown, pressure: Pressure::new() });
+            (Live::from(Settings::default()), Watches { drain, pressure: Pressure::new() });
         let connection = Connection {
             listener: ListenerName::ExternalHttp,
             client: peer,
             local: tcp.local_addr().unwrap(),
             tls: None,
+            account: Ledger::new(u64::MAX).account(peer.ip(), false),
         };
         let wire = Wire::new(Transport::Plain(Socket::new(tcp, Bytes::new())));
-        serve(wire, &connection, &relay, &ServerContext { settings: &settings, watches: &watches }).await;
+        serve(wire, connection, &relay, &settings, &watches).await;
     });
     tokio::spawn(async move { script(endpoint.accept().await.unwrap().0).await });
     client

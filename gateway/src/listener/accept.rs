@@ -2,28 +2,30 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use pingora_proxy::ProxyHttp;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::figures::{AcceptFault, OfListener, Refused};
 use super::proxy_protocol::{self, MAX_HEADER, ProxyHeader};
 use super::{BoundListener, ListenerName, Permit, source_of};
-use crate::connection::{Connection, Digests, Downstream, Service, Socket, Transport, Watches};
+use crate::connection::{Connection, Service, Socket, Transport, Watches, Wire};
 use crate::drain::{DrainWatch, Phase};
+use crate::exchange::Handler;
 use crate::live::Live;
 
 /// First and longest pause after accepting has failed.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 /// No more than one log line in this time about the same trouble.
 const QUIET: Duration = Duration::from_secs(10);
+
+/// `TCP_NOTSENT_LOWAT`: bytes that the kernel takes beyond what the client's window lets it send, so that a client that takes
+/// nothing holds little of its memory. What is on its way is as much as the network holds, whatever this is.
+const UNSENT: u32 = 32 * 1024;
 
 /// How a listener treats its connections.
 #[derive(Clone, Copy, Debug)]
@@ -48,18 +50,14 @@ impl Default for Policy {
 /// until [`Phase::Expired`], and HTTP/2 streams under way then end with the writes that fail.
 ///
 /// Dropped, it closes the listener; connections go on.
-pub async fn serve<P>(
+pub async fn serve<H: Handler>(
     listener: BoundListener,
     policy: impl Into<Live<Policy>>,
-    service: Arc<Service<P>>,
+    service: Arc<Service<H>>,
     mut drain: DrainWatch,
-) where
-    P: ProxyHttp + Send + Sync + 'static,
-    P::CTX: Send + Sync,
-{
+) {
     let policy = policy.into();
-    let (announce, shutdown) = watch::channel(false);
-    let watches = Watches { drain: drain.clone(), shutdown, pressure: service.admission.pressure().clone() };
+    let watches = Watches { drain: drain.clone(), pressure: service.admission.pressure().clone() };
     let mut trouble = Trouble::new(listener.name, service.admission.figures(listener.name));
     if let Err(error) = set_options(&listener.tcp, policy.load().keepalive) {
         tracing::warn!(listener = %listener.name, %error, "cannot set TCP options; going on without");
@@ -68,7 +66,6 @@ pub async fn serve<P>(
         let accepted = tokio::select! {
             biased;
             phase = next_phase(&mut drain) => {
-                announce.send_replace(phase >= Phase::Draining);
                 if phase >= Phase::Closing {
                     return;
                 }
@@ -79,8 +76,8 @@ pub async fn serve<P>(
         match accepted {
             Ok((tcp, peer)) => {
                 trouble.over();
-                let arrival = Arrival { tcp, peer, listener: listener.name, policy: **policy.load() };
-                arrival.admit(&service, &watches);
+                let accepted = AcceptedSocket { tcp, peer, listener: listener.name, policy: **policy.load() };
+                accepted.admit(&service, &watches);
             }
             Err(error) => trouble.pause(&error).await,
         }
@@ -96,19 +93,15 @@ async fn next_phase(drain: &mut DrainWatch) -> Phase {
 }
 
 /// A connection that has just been accepted.
-struct Arrival {
+struct AcceptedSocket {
     tcp: TcpStream,
     peer: SocketAddr,
     listener: ListenerName,
     policy: Policy,
 }
 
-impl Arrival {
-    fn admit<P>(self, service: &Arc<Service<P>>, watches: &Watches)
-    where
-        P: ProxyHttp + Send + Sync + 'static,
-        P::CTX: Send + Sync,
-    {
+impl AcceptedSocket {
+    fn admit<H: Handler>(self, service: &Arc<Service<H>>, watches: &Watches) {
         let figures = service.admission.figures(self.listener);
         figures.accepted.increment(1);
         let permit = match service.admission.admit(self.listener) {
@@ -126,24 +119,21 @@ impl Arrival {
         });
     }
 
-    async fn serve<P>(self, mut permit: Permit, service: &Service<P>, watches: &Watches)
-    where
-        P: ProxyHttp + Send + Sync + 'static,
-        P::CTX: Send + Sync,
-    {
+    async fn serve<H: Handler>(self, mut permit: Permit, service: &Service<H>, watches: &Watches) {
         let listener = self.listener;
         let figures = service.admission.figures(listener);
         let Ok((socket, client, local)) = self.identify(figures).await else {
             return;
         };
-        if let Err(refusal) = permit.from_source(client.ip()) {
-            return figures.refused(refusal.into());
-        }
-        let connection = Connection { listener, client, local, tls: None };
+        let account = match permit.from_source(client.ip()) {
+            Ok(account) => account,
+            Err(refusal) => return figures.refused(refusal.into()),
+        };
+        let connection = Connection { listener, client, local, tls: None, account };
         // Boxed: what the handshake needs is freed when it is over, not kept for as long as the connection.
-        let stream = Box::pin(establish(socket, connection, service, watches)).await;
-        if let Some(stream) = stream {
-            service.serve(stream, permit, watches).await;
+        let established = Box::pin(establish(socket, connection, service)).await;
+        if let Some((wire, connection, http2)) = established {
+            service.serve(wire, connection, http2, permit, watches).await;
         }
     }
 
@@ -173,25 +163,20 @@ impl Arrival {
     }
 }
 
-/// Does the handshake where there is TLS, and makes the stream for pingora.
-async fn establish<P>(
+/// Does the handshake where there is TLS. Says as well whether ALPN chose HTTP/2; `None` where there was none.
+async fn establish<H: Handler>(
     socket: Socket,
     mut connection: Connection,
-    service: &Service<P>,
-    watches: &Watches,
-) -> Option<Box<Downstream>> {
-    let fd = socket.as_raw_fd();
-    let (io, cipher, http2) = if connection.listener.is_tls() {
-        let (listener, source) = (connection.listener, source_of(connection.client.ip()));
-        let turn = || service.admission.handshake(listener, source);
-        let established = service.tls.accept(socket, listener, source, turn).await.ok()?;
-        connection.tls = Some(established.facts);
-        (Transport::Tls(established.stream), established.cipher, established.http2)
-    } else {
-        (Transport::Plain(socket), None, false)
-    };
-    let digests = Digests::new(connection, fd, cipher, http2, watches).ok()?;
-    Some(Box::new(Downstream::new(io, digests, &service.settings.load())))
+    service: &Service<H>,
+) -> Option<(Wire, Connection, Option<bool>)> {
+    if !connection.listener.is_tls() {
+        return Some((Wire::new(Transport::Plain(socket)), connection, None));
+    }
+    let (listener, source) = (connection.listener, source_of(connection.client.ip()));
+    let memory = || service.admission.handshake(listener, &connection.account);
+    let established = service.tls.accept(socket, listener, source, memory).await.ok()?;
+    connection.tls = Some(established.facts);
+    Some((Wire::new(Transport::Tls(established.stream)), connection, Some(established.http2)))
 }
 
 /// Reads a PROXY header and returns it with the bytes that were read after it.
@@ -219,6 +204,7 @@ fn set_options(tcp: &TcpListener, idle: Duration) -> io::Result<()> {
     sockopt::set_tcp_keepidle(tcp, idle)?;
     sockopt::set_tcp_keepintvl(tcp, Duration::from_secs(15))?;
     sockopt::set_tcp_keepcnt(tcp, 3)?;
+    socket2::SockRef::from(tcp).set_tcp_notsent_lowat(UNSENT)?;
     Ok(())
 }
 

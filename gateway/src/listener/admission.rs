@@ -7,13 +7,26 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
+use ipnet::IpNet;
 use tokio::sync::watch;
 
 use super::ListenerName;
 use super::figures::{Figures, OfListener, Refused};
-use super::turns::{Turn, Turns};
 use crate::live::Live;
+use crate::ledger::{Account, Kind, Ledger, Reservation};
 use crate::overload::{self, Pressure};
+
+/// Bytes of a connection over TLS that waits for its next request, the kernel's socket included.
+const CONNECTION_MEMORY: u64 = 16 * 1024;
+
+/// Bytes that HTTP/2 adds to a connection: its tables, its write buffer and what of a frame has come.
+const HTTP2_MEMORY: u64 = 24 * 1024;
+
+/// Bytes of a TLS handshake at worst: the `ClientHello` as far as it may go, the chain, and what rustls keeps of both.
+const HANDSHAKE_MEMORY: u64 = 64 * 1024;
+
+/// Time for which a handshake waits for memory. The deadline of the handshake as a whole comes first by default.
+const HANDSHAKE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// How many clients are served at once.
 #[derive(Clone, Copy, Debug)]
@@ -26,15 +39,11 @@ pub struct Limits {
     /// customer of a provider may have (RFC 6177), has at most twice as many in all its /64s. Above, connections are closed
     /// as well.
     pub max_connections_per_source: Option<usize>,
-    /// TLS handshakes under way. 2,048, or as many as fit a quarter of a smaller memory limit: about 64 KiB each in the
-    /// worst case. Those that wait for a certificate to be loaded do not count. Above, or where its source has four times
-    /// what is left, a connection waits for its turn, for no longer than a handshake may take.
-    pub max_handshakes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_connections: 20_000, max_connections_per_source: None, max_handshakes: 2048 }
+        Self { max_connections: 20_000, max_connections_per_source: None }
     }
 }
 
@@ -47,6 +56,9 @@ pub enum Refusal {
     /// This source has as many connections as one may have.
     #[error("the limit of connections from one source is reached")]
     TooManyFromSource,
+    /// This source holds its share of memory.
+    #[error("the source holds its share of memory")]
+    SourceMemory,
     /// Memory runs short.
     #[error("memory runs short")]
     Overload,
@@ -57,6 +69,7 @@ impl From<Refusal> for Refused {
         match refusal {
             Refusal::TooMany => Self::MaxConnections,
             Refusal::TooManyFromSource => Self::MaxConnectionsPerSource,
+            Refusal::SourceMemory => Self::SourceMemory,
             Refusal::Overload => Self::Overload,
         }
     }
@@ -68,7 +81,7 @@ pub struct Admission {
     limits: Live<Limits>,
     open: watch::Sender<usize>,
     sources: Mutex<Sources>,
-    handshakes: Turns,
+    trusted: Live<Vec<IpNet>>,
     pressure: Pressure,
     figures: Figures,
 }
@@ -80,7 +93,7 @@ impl Admission {
             limits: limits.into(),
             open: watch::Sender::new(0),
             sources: Mutex::default(),
-            handshakes: Turns::new(limits.max_handshakes),
+            trusted: Vec::new().into(),
             pressure: Pressure::new(),
             figures: Figures::new(),
         })
@@ -96,9 +109,19 @@ impl Admission {
         &self.pressure
     }
 
-    /// Changes how many may connect; those who are connected stay. How many may shake hands stays as it was.
+    /// Changes how many may connect; those who are connected stay.
     pub fn set_limits(&self, limits: Limits) {
         self.limits.set(limits);
+    }
+
+    /// Sets the addresses of proxies that stand for many clients: each may hold more memory than a client.
+    pub fn set_trusted(&self, ranges: Vec<IpNet>) {
+        self.trusted.set(ranges);
+    }
+
+    /// Returns the ledger of what clients hold.
+    pub fn ledger(&self) -> &Ledger {
+        self.pressure.ledger()
     }
 
     /// How many connections may be open.
@@ -138,13 +161,13 @@ impl Admission {
             return Err(Refusal::TooMany);
         }
         self.figures(listener).open.increment(1);
-        Ok(Permit { admission: Arc::clone(self), listener, source: None })
+        Ok(Permit { admission: Arc::clone(self), listener, source: None, memory: None, http2: None })
     }
 
-    /// Waits for a turn of this source to shake hands; `None` if memory runs short by then.
-    pub(crate) async fn handshake(&self, listener: ListenerName, source: IpAddr) -> Option<Turn<'_>> {
-        let turn = self.handshakes.take(source).await;
-        (!self.pressure.refuses(listener, overload::Refused::Handshake)).then_some(turn)
+    /// Reserves the memory of a handshake, for as long as a handshake may take; `None` if memory is short by then.
+    pub(crate) async fn handshake(&self, listener: ListenerName, account: &Arc<Account>) -> Option<Reservation> {
+        let reservation = account.reserve(Kind::Handshake, HANDSHAKE_MEMORY, HANDSHAKE_PATIENCE).await.ok()?;
+        (!self.pressure.refuses(listener, overload::Refused::Handshake)).then_some(reservation)
     }
 
     fn sources(&self) -> MutexGuard<'_, Sources> {
@@ -198,18 +221,33 @@ pub struct Permit {
     admission: Arc<Admission>,
     listener: ListenerName,
     source: Option<IpAddr>,
+    memory: Option<Reservation>,
+    http2: Option<Reservation>,
 }
 
 impl Permit {
-    /// Counts the connection for the source it comes from, which is known after the PROXY header.
-    pub fn from_source(&mut self, address: IpAddr) -> Result<(), Refusal> {
+    /// Counts the connection for the source it comes from, which is known after the PROXY header, and reserves its memory
+    /// there. Returns the account of the source.
+    pub fn from_source(&mut self, address: IpAddr) -> Result<Arc<Account>, Refusal> {
         let source = source_of(address);
+        let is_trusted = self.admission.trusted.load().iter().any(|range| range.contains(&address.to_canonical()));
+        let account = self.admission.ledger().account(source, is_trusted);
+        let memory = account.try_reserve(Kind::Connection, CONNECTION_MEMORY);
+        self.memory = Some(memory.map_err(|_| Refusal::SourceMemory)?);
         let limit = self.admission.max_connections_per_source();
         let mut sources = self.admission.sources();
         sources.enter(source, limit)?;
         if let Some(old) = self.source.replace(source) {
             sources.leave(old);
         }
+        Ok(account)
+    }
+
+    /// Reserves the memory of HTTP/2; it is given back with the connection's.
+    pub(crate) fn speaks_http2(&mut self) -> Result<(), Refusal> {
+        let Some(memory) = &self.memory else { return Ok(()) };
+        let http2 = memory.account().try_reserve(Kind::Http2, HTTP2_MEMORY);
+        self.http2 = Some(http2.map_err(|_| Refusal::SourceMemory)?);
         Ok(())
     }
 }
@@ -263,11 +301,7 @@ mod tests {
     use super::*;
 
     fn admission(total: usize, per_source: usize) -> Arc<Admission> {
-        Admission::new(Limits {
-            max_connections: total,
-            max_connections_per_source: Some(per_source),
-            max_handshakes: 1,
-        })
+        Admission::new(Limits { max_connections: total, max_connections_per_source: Some(per_source) })
     }
 
     const LISTENER: ListenerName = ListenerName::ExternalHttp;
@@ -288,7 +322,7 @@ mod tests {
         let mut first = admission.admit(LISTENER).unwrap();
         let mut second = admission.admit(LISTENER).unwrap();
         first.from_source("192.0.2.1".parse().unwrap()).unwrap();
-        assert_eq!(second.from_source("192.0.2.1".parse().unwrap()), Err(Refusal::TooManyFromSource));
+        assert_eq!(second.from_source("192.0.2.1".parse().unwrap()).unwrap_err(), Refusal::TooManyFromSource);
         second.from_source("192.0.2.2".parse().unwrap()).unwrap();
     }
 

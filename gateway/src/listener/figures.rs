@@ -9,15 +9,17 @@ use super::ListenerName;
 pub(super) enum Refused {
     MaxConnections,
     MaxConnectionsPerSource,
+    SourceMemory,
     Overload,
     ProxyHeader,
     ProxyHeaderTimeout,
 }
 
 impl Refused {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::MaxConnections,
         Self::MaxConnectionsPerSource,
+        Self::SourceMemory,
         Self::Overload,
         Self::ProxyHeader,
         Self::ProxyHeaderTimeout,
@@ -27,6 +29,7 @@ impl Refused {
         match self {
             Self::MaxConnections => "max_connections",
             Self::MaxConnectionsPerSource => "max_connections_per_source",
+            Self::SourceMemory => "source_memory",
             Self::Overload => "overload",
             Self::ProxyHeader => "proxy_header",
             Self::ProxyHeaderTimeout => "proxy_header_timeout",

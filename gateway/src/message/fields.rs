@@ -33,6 +33,13 @@ struct Place {
     value_length: u32,
 }
 
+/// The fields of a block at one moment; see [`Fields::mark`].
+#[derive(Clone, Debug)]
+pub struct Mark {
+    text: usize,
+    index: SmallVec<[Place; INLINE]>,
+}
+
 /// One field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field<'a> {
@@ -101,6 +108,17 @@ impl Fields {
     pub fn retain(&mut self, keep: impl Fn(Field<'_>) -> bool) {
         let text = &self.text;
         self.index.retain(|place| keep(place.field(text)));
+    }
+
+    /// Notes the fields as they are, to come back to.
+    pub fn mark(&self) -> Mark {
+        Mark { text: self.text.len(), index: self.index.clone() }
+    }
+
+    /// Comes back to the fields as they were at a mark of this block. Text is only ever appended, so it is still there.
+    pub fn restore(&mut self, mark: &Mark) {
+        self.text.truncate(mark.text);
+        self.index.clone_from(&mark.index);
     }
 
     /// Returns the value of the first field of a known name.
@@ -236,6 +254,16 @@ mod tests {
         let map = before.to_map();
         assert_eq!(map.get_all("set-cookie").iter().count(), 2);
         assert_eq!(Fields::from_map(&map).get_all_named("set-cookie").collect::<Vec<_>>(), [b"a", b"c"]);
+    }
+
+    #[test]
+    fn a_block_comes_back_to_its_mark() {
+        let mut fields = fields(&[("a", "1"), ("b", "2")]);
+        let (before, mark) = (text(&fields), fields.mark());
+        fields.set_named("a", b"3");
+        fields.append(b"c", b"4");
+        fields.restore(&mark);
+        assert_eq!(text(&fields), before);
     }
 
     #[test]

@@ -34,6 +34,21 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
+    /// Creates a head without fields and body.
+    pub fn new(version: Version, method: Method, authority: &[u8], target: &[u8]) -> Self {
+        Self {
+            version,
+            method,
+            target: target.into(),
+            authority: authority.into(),
+            fields: Fields::default(),
+            body: BodyLength::Empty,
+            upgrade: None,
+            expects_continue: false,
+            takes_trailers: version == Version::Http2,
+        }
+    }
+
     /// Returns the path, without the query.
     pub fn path(&self) -> &[u8] {
         let end = self.target.iter().position(|byte| *byte == b'?').unwrap_or(self.target.len());

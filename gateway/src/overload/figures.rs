@@ -4,14 +4,16 @@ use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, g
 
 use super::Stage;
 use super::plan::Plan;
+use crate::ledger::{Kind, Ledger};
 
 /// Handles registered once.
 pub(super) struct Figures {
     limit: Gauge,
     working_set: Gauge,
     max_connections: Gauge,
-    buffered: Gauge,
-    buffered_limit: Gauge,
+    reserved: [Gauge; Kind::ALL.len()],
+    reservable: Gauge,
+    waiting: Gauge,
     stage: Gauge,
     changes: [Counter; Stage::ALL.len()],
 }
@@ -23,8 +25,9 @@ impl Figures {
             limit: gauge!("postern_memory_limit_bytes"),
             working_set: gauge!("postern_memory_working_set_bytes"),
             max_connections: gauge!("postern_max_connections"),
-            buffered: gauge!("postern_overload_buffered_bytes"),
-            buffered_limit: gauge!("postern_overload_buffered_limit_bytes"),
+            reserved: Kind::ALL.map(|kind| gauge!("postern_memory_reserved_bytes", "kind" => kind.as_str())),
+            reservable: gauge!("postern_memory_reservable_bytes"),
+            waiting: gauge!("postern_memory_waiting"),
             stage: gauge!("postern_overload_stage"),
             changes: Stage::ALL.map(change),
         };
@@ -47,10 +50,13 @@ impl Figures {
         self.max_connections.set(connections as f64);
     }
 
-    /// Bytes of bodies that wait, and may wait.
-    pub(super) fn buffered(&self, bytes: u64, limit: u64) {
-        self.buffered.set(bytes as f64);
-        self.buffered_limit.set(limit as f64);
+    /// Sets what clients hold, and may hold.
+    pub(super) fn ledger(&self, ledger: &Ledger) {
+        for kind in Kind::ALL {
+            self.reserved[kind as usize].set(ledger.used_for(kind) as f64);
+        }
+        self.reservable.set(ledger.total() as f64);
+        self.waiting.set(ledger.waiting() as f64);
     }
 
     pub(super) fn stage(&self, stage: Stage) {
@@ -84,6 +90,7 @@ impl std::fmt::Debug for Figures {
 
 /// Describes the metrics of this module to the recorder.
 pub(crate) fn describe_metrics() {
+    crate::ledger::describe_metrics();
     describe_gauge!(
         "postern_memory_limit_bytes",
         Unit::Bytes,
@@ -115,21 +122,6 @@ pub(crate) fn describe_metrics() {
         "postern_overload_stage_changes_total",
         Unit::Count,
         "Times that a stage of overload began, by stage."
-    );
-    describe_gauge!(
-        "postern_overload_buffered_bytes",
-        Unit::Bytes,
-        "Bytes of bodies that wait, at most, for clients and endpoints that do not take them."
-    );
-    describe_gauge!(
-        "postern_overload_buffered_limit_bytes",
-        Unit::Bytes,
-        "Above this, no request may begin to wait; above three quarters of it, those that stand still end."
-    );
-    describe_counter!(
-        "postern_overload_ended_total",
-        Unit::Count,
-        "Requests ended for what waited of their bodies: stalled for too long, for longest, or asking for more above the limit."
     );
     describe_counter!(
         "postern_overload_refused_total",

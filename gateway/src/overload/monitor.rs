@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
-use super::buffers::Limits;
 use super::cgroup::Reading;
 use super::figures::Figures;
 use super::meter::{Meter, SELF};
@@ -50,8 +49,8 @@ const GROW: Duration = Duration::from_secs(60);
 /// A plan takes milliseconds, and up to a second where it makes a large cache smaller. Whoever waits for longer goes on.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Bytes of bodies that may wait where no memory limit is known.
-const DEFAULT_BUFFERED: u64 = 1 << 30;
+/// Bytes that clients may hold where no memory limit is known.
+const DEFAULT_RESERVABLE: u64 = 1 << 30;
 
 /// A host with its routes, where too few are there to measure it.
 const PER_HOST: u64 = 300;
@@ -77,7 +76,7 @@ pub(crate) struct Settings {
     pub(crate) max_connections: usize,
     /// Fewer, where the plan has no room for them.
     pub(crate) fit_connections: bool,
-    /// Bytes of bodies that may wait; `None` for as much as there is memory for.
+    /// Bytes that clients may hold; `None` for what the plan leaves.
     pub(crate) max_buffered: Option<u64>,
 }
 
@@ -297,7 +296,7 @@ impl Monitor {
         self.view.working_set.store(working_set, Relaxed);
         self.figures.limit(limit);
         self.figures.working_set(working_set);
-        self.bound_buffers(limit, working_set);
+        self.figures.ledger(self.view.pressure.ledger());
         let percent = reading.map_or(f64::NEG_INFINITY, Reading::percent);
         let before = self.ladder.stage();
         if self.ladder.observe(percent, thresholds, now) {
@@ -307,26 +306,6 @@ impl Monitor {
         self.recover(reading, thresholds, now);
         let is_tense = percent >= thresholds.of(Stage::Shrink) - TENSION || self.ladder.stage() > Stage::Calm;
         self.pause = if is_tense { TENSE } else { CALM };
-    }
-
-    /// What waits may grow by what is left until a stage begins; that bounds it between two looks.
-    fn bound_buffers(&self, limit: u64, working_set: u64) {
-        let Settings { thresholds, max_buffered, .. } = **self.settings.load();
-        let buffers = self.view.pressure.buffers();
-        let held = buffers.held();
-        let last = u8::midpoint(thresholds.refuse, 100);
-        let memory = [thresholds.close, thresholds.refuse, last].map(|percent| match limit {
-            0 => u64::MAX,
-            _ => (held + limit / 100 * u64::from(percent)).saturating_sub(working_set),
-        });
-        let most = max_buffered.or((limit == 0).then_some(DEFAULT_BUFFERED)).unwrap_or(u64::MAX);
-        let limits = Limits {
-            stalled: memory[0].min(most / 4 * 3),
-            fresh: memory[1].min(most),
-            all: memory[2].min(most.saturating_mul(2)),
-        };
-        buffers.set_limits(limits);
-        self.figures.buffered(held, limits.fresh);
     }
 
     fn enter(&self, before: Stage, limit: u64, working_set: u64) {
@@ -376,6 +355,7 @@ impl Monitor {
         let Some(limit) = self.meter.limit() else {
             self.certs.want(settings.cert_cache.unwrap_or(DEFAULT_CACHE));
             self.set_places(usize::MAX);
+            self.view.pressure.ledger().set_total(settings.max_buffered.unwrap_or(DEFAULT_RESERVABLE));
             if self.view.plan.load().is_some() {
                 tracing::info!("nothing limits the memory of this process any more");
                 self.view.plan.set(None);
@@ -395,6 +375,9 @@ impl Monitor {
             sealed: self.certs.sealed(),
             shrink: settings.thresholds.shrink,
         };
+        // Before there is a configuration, what it takes is not known, and nobody is connected.
+        let reservable = demand.plan().reservable(settings.thresholds.shrink);
+        self.view.pressure.ledger().set_total(settings.max_buffered.unwrap_or(u64::MAX).min(reservable));
         if is_configured { self.adopt(&demand) } else { self.certs.want(demand.plan().certificates) }
     }
 

@@ -1,4 +1,4 @@
-//! What connections and requests see of overload: one number to read, a call to leave, and a place to say what waits.
+//! Memory pressure as connections and requests see it: one stage to read, a call to leave, and the ledger.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering::Relaxed};
@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Stage;
-use super::buffers::Buffers;
+use crate::ledger::Ledger;
 use crate::listener::ListenerName;
 
 /// What a client that is refused should wait, in seconds (RFC 9110 §10.2.3): a stage lasts for some seconds at least.
@@ -44,7 +44,7 @@ struct Shared {
     responses: AtomicU32,
     groups: [Notify; GROUPS],
     refused: [Counter; Refused::ALL.len()],
-    buffers: Arc<Buffers>,
+    ledger: Ledger,
 }
 
 /// What is refused in [`Stage::Refuse`].
@@ -78,7 +78,7 @@ impl Pressure {
             responses: AtomicU32::new(0),
             groups: Default::default(),
             refused: Refused::ALL.map(refused),
-            buffers: Arc::new(Buffers::new()),
+            ledger: Ledger::default(),
         }))
     }
 
@@ -97,13 +97,13 @@ impl Pressure {
         self.0.places.store(connections, Relaxed);
     }
 
-    /// Bodies under way.
-    pub(crate) fn buffers(&self) -> &Arc<Buffers> {
-        &self.0.buffers
+    /// Returns the ledger of what clients hold.
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.0.ledger
     }
 
     /// A stage begins.
-    pub(super) fn set(&self, stage: Stage) {
+    pub(crate) fn set(&self, stage: Stage) {
         self.0.stage.store(stage as u8, Relaxed);
         if stage < Stage::Close {
             self.0.calls.store(0, Relaxed);

@@ -1,40 +1,42 @@
-//! Admission: what becomes of a request is decided here, before any upstream is asked.
+//! Admission: decides what becomes of a request, before any endpoint is asked.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
-use http::{HeaderValue, StatusCode, Uri, Version, header};
-use pingora_http::RequestHeader;
+use http::StatusCode;
 
 use crate::connection::{Connection, TlsFacts};
 use crate::listener::ListenerName;
+use crate::message::{Name, RequestHead};
 use crate::overload::RETRY_AFTER;
 use crate::route::matching::NoMatch;
 use crate::route::{Decision, Matched, RequestFacts, host, match_request};
 use crate::tables::Snapshot;
 
-use super::forwarded;
-use super::hygiene::Refusal;
+use super::failure::Failure;
+use super::forwarded::{self, RequestId};
 use super::probe;
-use super::respond::Answer;
+use super::respond::Reply;
 use super::settings::Settings;
+use super::validate::RejectReason;
 
 /// The host of the readiness question that Kourier's deployments ask on the internal listener.
 const READY_HOST: &str = "internalkourier";
-const READY_PATH: &str = "/ready";
+const READY_PATH: &[u8] = b"/ready";
 
-/// What becomes of a request.
+/// The verdict about a request.
 #[derive(Debug)]
-pub enum Admission {
-    /// It goes to an upstream.
+pub enum Verdict {
+    /// It goes to an endpoint.
     Forward(Matched),
-    /// It is answered here.
-    Answer(Answer),
+    /// The gateway replies itself.
+    Reply(Reply),
 }
 
 /// The facts of a connection that a request is judged by.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival<'a> {
-    /// Where it came in.
+    /// The listener that accepted it.
     pub listener: ListenerName,
     /// The client's address.
     pub client: IpAddr,
@@ -48,102 +50,110 @@ impl<'a> From<&'a Connection> for Arrival<'a> {
     }
 }
 
-/// Decides about a request whose form is in order.
-pub fn admit(snapshot: &Snapshot, arrival: &Arrival<'_>, request: &RequestHeader, is_ready: bool) -> Admission {
-    let Some(authority) = authority(request) else {
-        return Admission::Answer(refuse(Refusal::InvalidHost));
+/// Decides about a request that [`validate`](super::validate) lets pass.
+pub fn admit(
+    snapshot: &Snapshot,
+    arrival: &Arrival<'_>,
+    head: &RequestHead,
+    settings: &Settings,
+    is_ready: bool,
+) -> Verdict {
+    let Some(authority) = head.authority() else {
+        return Verdict::Reply(reject(RejectReason::InvalidHost));
     };
-    if is_readiness_question(arrival, request) {
-        return Admission::Answer(readiness(is_ready));
+    if is_readiness_question(arrival, head) {
+        return Verdict::Reply(readiness(is_ready));
     }
-    match match_request(snapshot, &facts(arrival, authority, request)) {
-        Decision::Forward(matched) => match probe::answer(&matched, &request.headers) {
-            Some(answer) => Admission::Answer(answer),
-            None => Admission::Forward(matched),
+    match decide(snapshot, arrival, authority, head) {
+        Decision::Forward(matched) => match probe::answer(&matched, &head.fields) {
+            Some(reply) => Verdict::Reply(reply),
+            None => Verdict::Forward(matched),
         },
-        Decision::RedirectToHttps => Admission::Answer(redirect(authority, request)),
-        Decision::NotFound(NoMatch::Host) => Admission::Answer(not_found("no service has this host")),
-        Decision::NotFound(NoMatch::Route) => Admission::Answer(not_found("no route of this host matches")),
-        Decision::Misdirected => Admission::Answer(Answer::new(
+        Decision::RedirectToHttps(matched) if is_https_already(settings, arrival, head) => Verdict::Forward(matched),
+        Decision::RedirectToHttps(_) => Verdict::Reply(redirect(authority, head)),
+        Decision::NotFound(NoMatch::Host) => Verdict::Reply(not_found("no service has this host")),
+        Decision::NotFound(NoMatch::Route) => Verdict::Reply(not_found("no route of this host matches")),
+        Decision::Misdirected => Verdict::Reply(Reply::new(
             StatusCode::MISDIRECTED_REQUEST,
             "this host is not served on a connection that was made for another server name",
         )),
-        Decision::InvalidHost => Admission::Answer(refuse(Refusal::InvalidHost)),
+        Decision::InvalidHost => Verdict::Reply(reject(RejectReason::InvalidHost)),
     }
 }
 
-/// A request that waits for an endpoint goes where the routes of its host lead by now, if these have changed. One that leads
+/// Sends a request that waits for an endpoint where the routes of its host lead by now, if these have changed. One that leads
 /// nowhere any more keeps the way that it had when it came.
-pub fn follow_change(matched: &mut Matched, snapshot: &Snapshot, arrival: &Arrival<'_>, request: &RequestHeader) {
-    let Some(authority) = authority(request) else { return };
-    if let Decision::Forward(now) = match_request(snapshot, &facts(arrival, authority, request))
+///
+/// `head` is as the client sent it: what the gateway set is not matched by.
+pub fn follow_change(matched: &mut Matched, snapshot: &Snapshot, arrival: &Arrival<'_>, head: &RequestHead) {
+    let Some(authority) = head.authority() else { return };
+    if let Decision::Forward(now) = decide(snapshot, arrival, authority, head)
         && !now.has_routes_of(matched)
     {
         *matched = now;
     }
 }
 
-fn facts<'a>(arrival: &Arrival<'a>, authority: &'a str, request: &'a RequestHeader) -> RequestFacts<'a> {
-    let (path, headers) = (request.uri.path(), &request.headers);
-    RequestFacts { listener: arrival.listener, tls: arrival.tls, authority, path, headers }
+fn decide(snapshot: &Snapshot, arrival: &Arrival<'_>, authority: &str, head: &RequestHead) -> Decision {
+    let path: Cow<'_, str> = String::from_utf8_lossy(head.path());
+    let facts = RequestFacts {
+        listener: arrival.listener,
+        tls: arrival.tls,
+        authority,
+        path: &path,
+        fields: &head.fields,
+    };
+    match_request(snapshot, &facts)
 }
 
-/// The answer to a request whose form is not in order.
-pub fn refuse(refusal: Refusal) -> Answer {
-    Answer::new(refusal.status(), refusal.to_string()).closing()
+/// Returns the reply to a request that is not acceptable.
+pub fn reject(reason: RejectReason) -> Reply {
+    Reply::new(reason.status(), reason.to_string()).closing()
 }
 
-fn not_found(body: &str) -> Answer {
-    Answer::new(StatusCode::NOT_FOUND, body)
+fn not_found(body: &str) -> Reply {
+    Reply::new(StatusCode::NOT_FOUND, body)
 }
 
-fn readiness(is_ready: bool) -> Answer {
+fn readiness(is_ready: bool) -> Reply {
     if is_ready {
-        Answer::new(StatusCode::OK, "ready")
+        Reply::new(StatusCode::OK, "ready")
     } else {
-        Answer::new(StatusCode::SERVICE_UNAVAILABLE, "not ready")
+        Reply::new(StatusCode::SERVICE_UNAVAILABLE, "not ready")
     }
 }
 
-/// Whether a request asks for the readiness of the gateway.
-pub fn is_readiness_question(arrival: &Arrival<'_>, request: &RequestHeader) -> bool {
+/// Returns `true` if a request asks for the readiness of the gateway.
+pub fn is_readiness_question(arrival: &Arrival<'_>, head: &RequestHead) -> bool {
     arrival.listener == ListenerName::InternalHttp
-        && request.uri.path() == READY_PATH
-        && authority(request).and_then(host::fold).is_some_and(|host| host == READY_HOST)
+        && head.path() == READY_PATH
+        && head.authority().and_then(host::fold).is_some_and(|host| host == READY_HOST)
 }
 
-/// The answer to a request for which there is no memory.
-pub(super) fn overloaded() -> Answer {
-    let answer = Answer::new(StatusCode::SERVICE_UNAVAILABLE, "the gateway is short of memory").closing();
-    Answer { retry_after: Some(RETRY_AFTER), ..answer }
+/// Returns the reply to a request that failed before an endpoint answered; `None` where nobody is there to take it.
+pub(super) fn failed(failure: Failure) -> Option<Reply> {
+    let reply = Reply::new(failure.consequence().status?, failure.message()).closing();
+    Some(if failure.is_shortage() { reply.with(Name::RetryAfter, RETRY_AFTER.to_string()) } else { reply })
 }
 
-/// To the same place with https, on the default port.
-fn redirect(authority: &str, request: &RequestHeader) -> Answer {
+/// Returns `true` if a trusted proxy says that its client came by https: a redirect would send it in a circle.
+fn is_https_already(settings: &Settings, arrival: &Arrival<'_>, head: &RequestHead) -> bool {
+    let scheme = head.fields.get(Name::XForwardedProto).unwrap_or_default();
+    scheme.eq_ignore_ascii_case(b"https") && forwarded::is_trusted(settings, arrival.client)
+}
+
+/// Redirects to the same place with https, on the default port.
+fn redirect(authority: &str, head: &RequestHead) -> Reply {
     let host = host::without_port(authority).unwrap_or(authority);
-    let path = request.uri.path_and_query().map_or("/", |path| path.as_str());
-    let mut answer = Answer::new(StatusCode::MOVED_PERMANENTLY, "this host is served over https");
-    answer.location = Some(format!("https://{host}{path}"));
-    answer
+    let target = String::from_utf8_lossy(&head.target);
+    let target = if target.starts_with('/') { target } else { Cow::Borrowed("/") };
+    let reply = Reply::new(StatusCode::MOVED_PERMANENTLY, "this host is served over https");
+    reply.with(Name::Location, format!("https://{host}{target}"))
 }
 
-/// The authority of a request: `:authority`, or `Host`.
-pub fn authority(request: &RequestHeader) -> Option<&str> {
-    authority_of(request.version, &request.uri, request.headers.get(header::HOST))
-}
-
-/// [`authority`], from the parts of a head that say it.
-pub(super) fn authority_of<'a>(version: Version, target: &'a Uri, host: Option<&'a HeaderValue>) -> Option<&'a str> {
-    let of_target = (version == Version::HTTP_2).then(|| target.authority()).flatten();
-    match of_target {
-        Some(authority) => Some(authority.as_str()),
-        None => host?.to_str().ok(),
-    }
-}
-
-/// The request's id: one that the client sent is believed from trusted peers and inside the cluster, where callers
+/// Returns the request's id: one that the client sent is believed from trusted peers and inside the cluster, where callers
 /// follow their own requests by it.
-pub fn request_id(settings: &Settings, arrival: &Arrival<'_>, request: &RequestHeader) -> HeaderValue {
+pub(super) fn request_id(settings: &Settings, arrival: &Arrival<'_>, head: &RequestHead) -> RequestId {
     let is_internal = matches!(arrival.listener, ListenerName::InternalHttp | ListenerName::InternalHttps);
-    forwarded::request_id(&request.headers, is_internal || forwarded::is_trusted(settings, arrival.client))
+    forwarded::request_id(&head.fields, is_internal || forwarded::is_trusted(settings, arrival.client))
 }

@@ -1,23 +1,21 @@
-//! Who the client is: `X-Forwarded-*`, `Forwarded` and `X-Request-Id`, and whose word on them is believed.
+//! The client's address and scheme: `X-Forwarded-*`, `Forwarded` and `X-Request-Id`, and whose word on them is believed.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
-use pingora_http::RequestHeader;
+use smallvec::SmallVec;
+
+use crate::message::{Fields, Name};
 
 use super::settings::Settings;
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-/// `X-Request-Id`.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// Longest request id that is taken over.
+/// The longest request id that is taken over.
 const MAX_REQUEST_ID: usize = 128;
 
-/// How a request reached us.
+/// A request id: of the client, if it is believed and well formed, or a new one.
+pub(super) type RequestId = SmallVec<[u8; 36]>;
+
+/// The way by which a request reached the gateway.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin<'a> {
     /// The client's address.
@@ -25,64 +23,88 @@ pub struct Origin<'a> {
     /// Whether it came over TLS.
     pub is_tls: bool,
     /// The authority as the client sent it.
-    pub authority: &'a str,
+    pub authority: &'a [u8],
     /// Whether the client is a proxy whose word is believed.
     pub is_trusted: bool,
 }
 
-/// Whether the word of a peer is believed.
+/// Returns `true` if the word of a peer is believed.
 pub fn is_trusted(settings: &Settings, peer: IpAddr) -> bool {
     settings.trusted_proxies.iter().any(|range| range.contains(&peer.to_canonical()))
 }
 
 /// Sets `X-Forwarded-For`, `-Proto` and `-Host`. What an untrusted client said about itself is removed.
-///
-/// # Errors
-/// `InvalidHTTPHeader` when the authority is no header value; it was one when it came.
-pub fn set_origin(request: &mut RequestHeader, origin: &Origin<'_>) -> pingora_error::Result<()> {
+pub fn set_origin(fields: &mut Fields, origin: &Origin<'_>) {
     if !origin.is_trusted {
-        remove_claims(request);
+        remove_claims(fields);
     }
-    let chain = forwarded_for(&request.headers, origin.client);
-    request.insert_header(FORWARDED_FOR, chain)?;
-    if !request.headers.contains_key(FORWARDED_PROTO) {
-        let scheme = if origin.is_tls { "https" } else { "http" };
-        request.insert_header(FORWARDED_PROTO, HeaderValue::from_static(scheme))?;
+    let chain = forwarded_for(fields, origin.client);
+    fields.set(Name::XForwardedFor, &chain);
+    if !fields.contains(Name::XForwardedProto) {
+        fields.append_known(Name::XForwardedProto, if origin.is_tls { b"https" } else { b"http" });
     }
-    if !request.headers.contains_key(FORWARDED_HOST) {
-        request.insert_header(FORWARDED_HOST, origin.authority)?;
-    }
-    Ok(())
-}
-
-/// Removes every header by which a proxy speaks about its client.
-fn remove_claims(request: &mut RequestHeader) {
-    let is_claim = |name: &&HeaderName| {
-        let name = name.as_str();
-        name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-real-ip")
-    };
-    let claims: smallvec::SmallVec<[HeaderName; 4]> = request.headers.keys().filter(is_claim).cloned().collect();
-    for name in &claims {
-        request.remove_header(name);
+    if !fields.contains(Name::XForwardedHost) {
+        fields.append_known(Name::XForwardedHost, origin.authority);
     }
 }
 
-/// The chain of proxies so far, with the client's address at its end.
-fn forwarded_for(headers: &HeaderMap, client: IpAddr) -> String {
-    let mut chain = String::with_capacity(48);
-    for before in headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()) {
-        chain.push_str(before);
-        chain.push_str(", ");
+/// Removes every field by which a proxy speaks about its client.
+fn remove_claims(fields: &mut Fields) {
+    const PREFIX: &[u8] = b"x-forwarded-";
+    fields.retain(|field| {
+        let is_forwarded = field.name.get(..PREFIX.len()).is_some_and(|name| name.eq_ignore_ascii_case(PREFIX));
+        !is_forwarded && !matches!(field.known, Name::Forwarded | Name::RealIp)
+    });
+}
+
+/// Returns the chain of proxies so far, with the client's address at its end.
+fn forwarded_for(fields: &Fields, client: IpAddr) -> SmallVec<[u8; 64]> {
+    let mut chain = SmallVec::new();
+    for before in fields.get_all(Name::XForwardedFor) {
+        chain.extend_from_slice(before);
+        chain.extend_from_slice(b", ");
     }
-    // Writing to a String does not fail.
-    let _ = write!(chain, "{}", client.to_canonical());
+    let mut text = IpText::default();
+    // The text of no address is longer than the room for it.
+    let _ = write!(text, "{}", client.to_canonical());
+    chain.extend_from_slice(text.as_bytes());
     chain
 }
 
-/// The id of a request: the one it came with, if that is believed and well formed, or a new one.
-pub fn request_id(headers: &HeaderMap, believed: bool) -> HeaderValue {
-    let given = headers.get(REQUEST_ID).filter(|_| believed);
-    given.filter(|id| is_request_id(id.as_bytes())).cloned().unwrap_or_else(new_request_id)
+/// The longest text of an address: an IPv6 address with an IPv4 address in it.
+const LONGEST_ADDRESS: usize = 45;
+
+/// The text of an address, without an allocation.
+struct IpText {
+    text: [u8; LONGEST_ADDRESS],
+    length: usize,
+}
+
+impl Default for IpText {
+    fn default() -> Self {
+        Self { text: [0; LONGEST_ADDRESS], length: 0 }
+    }
+}
+
+impl IpText {
+    fn as_bytes(&self) -> &[u8] {
+        &self.text[..self.length]
+    }
+}
+
+impl Write for IpText {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        let room = self.text.get_mut(self.length..self.length + part.len()).ok_or(fmt::Error)?;
+        room.copy_from_slice(part.as_bytes());
+        self.length += part.len();
+        Ok(())
+    }
+}
+
+/// Returns the id of a request.
+pub(super) fn request_id(fields: &Fields, is_believed: bool) -> RequestId {
+    let given = fields.get(Name::RequestId).filter(|id| is_believed && is_request_id(id));
+    given.map_or_else(new_request_id, RequestId::from_slice)
 }
 
 fn is_request_id(id: &[u8]) -> bool {
@@ -90,8 +112,8 @@ fn is_request_id(id: &[u8]) -> bool {
     (1..=MAX_REQUEST_ID).contains(&id.len()) && id.iter().all(allowed)
 }
 
-/// A random UUID (RFC 9562 §5.4).
-fn new_request_id() -> HeaderValue {
+/// Returns a random UUID (RFC 9562 §5.4).
+fn new_request_id() -> RequestId {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let random = fastrand::u128(..) & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
     let mut text = [b'-'; 36];
@@ -99,26 +121,30 @@ fn new_request_id() -> HeaderValue {
     for (digit, at) in places.enumerate() {
         text[at] = HEX[(random >> (124 - 4 * digit)) as usize & 0xf];
     }
-    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("-"))
+    RequestId::from_slice(&text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn request(fields: &[(&'static str, &str)]) -> RequestHeader {
-        let mut request = RequestHeader::build("GET", b"/", None).expect("valid");
-        for (name, value) in fields {
-            request.append_header(*name, *value).expect("valid");
+    fn fields(list: &[(&str, &str)]) -> Fields {
+        let mut fields = Fields::default();
+        for (name, value) in list {
+            fields.append(name.as_bytes(), value.as_bytes());
         }
-        request
+        fields
     }
 
-    fn set(fields: &[(&'static str, &str)], is_trusted: bool, is_tls: bool) -> RequestHeader {
-        let mut request = request(fields);
+    fn set(list: &[(&str, &str)], is_trusted: bool, is_tls: bool) -> Fields {
+        let mut fields = fields(list);
         let client = "192.0.2.9".parse().expect("an address");
-        set_origin(&mut request, &Origin { client, is_tls, authority: "shop.test:8080", is_trusted }).expect("valid");
-        request
+        set_origin(&mut fields, &Origin { client, is_tls, authority: b"shop.test:8080", is_trusted });
+        fields
+    }
+
+    fn value(fields: &Fields, name: Name) -> String {
+        String::from_utf8_lossy(fields.get(name).unwrap_or_default()).into_owned()
     }
 
     const CLAIMS: [(&str, &str); 7] = [
@@ -133,25 +159,25 @@ mod tests {
 
     #[test]
     fn what_an_untrusted_client_claims_is_replaced() {
-        let request = set(&CLAIMS, false, false);
-        assert_eq!(request.headers["x-forwarded-for"], "192.0.2.9");
-        assert_eq!(request.headers["x-forwarded-proto"], "http");
-        assert_eq!(request.headers["x-forwarded-host"], "shop.test:8080");
-        assert_eq!(request.headers.len(), 3, "{:?}", request.headers);
+        let fields = set(&CLAIMS, false, false);
+        assert_eq!(value(&fields, Name::XForwardedFor), "192.0.2.9");
+        assert_eq!(value(&fields, Name::XForwardedProto), "http");
+        assert_eq!(value(&fields, Name::XForwardedHost), "shop.test:8080");
+        assert_eq!(fields.len(), 3, "{fields:?}");
     }
 
     #[test]
     fn what_a_trusted_proxy_says_is_kept_and_its_address_appended() {
-        let request = set(&CLAIMS, true, false);
-        assert_eq!(request.headers["x-forwarded-for"], "203.0.113.1, 10.0.0.1, 192.0.2.9");
-        assert_eq!(request.headers["x-forwarded-proto"], "https");
-        assert_eq!(request.headers["x-forwarded-host"], "bank.test");
-        assert!(request.headers.contains_key("forwarded"));
+        let fields = set(&CLAIMS, true, false);
+        assert_eq!(value(&fields, Name::XForwardedFor), "203.0.113.1, 10.0.0.1, 192.0.2.9");
+        assert_eq!(value(&fields, Name::XForwardedProto), "https");
+        assert_eq!(value(&fields, Name::XForwardedHost), "bank.test");
+        assert!(fields.contains(Name::Forwarded));
     }
 
     #[test]
     fn a_request_over_tls_says_https() {
-        assert_eq!(set(&[], false, true).headers["x-forwarded-proto"], "https");
+        assert_eq!(value(&set(&[], false, true), Name::XForwardedProto), "https");
     }
 
     #[test]
@@ -160,8 +186,8 @@ mod tests {
         for (given, believed, kept) in
             [("abc-1", true, true), ("abc-1", false, false), ("a b", true, false), (long.as_str(), true, false)]
         {
-            let headers = request(&[("x-request-id", given)]);
-            assert_eq!(request_id(&headers.headers, believed) == given, kept, "{given}");
+            let fields = fields(&[("x-request-id", given)]);
+            assert_eq!(request_id(&fields, believed).as_slice() == given.as_bytes(), kept, "{given}");
         }
     }
 
@@ -169,7 +195,7 @@ mod tests {
     fn a_new_request_id_is_a_random_uuid() {
         let (one, other) = (new_request_id(), new_request_id());
         assert_ne!(one, other);
-        let text = one.to_str().expect("text");
+        let text = std::str::from_utf8(&one).expect("text");
         assert_eq!((text.len(), &text[14..15]), (36, "4"));
         assert!("89ab".contains(&text[19..20]), "{text}");
     }

@@ -1,43 +1,42 @@
-//! Knative's probes: which version of a KIngress is served here?
+//! Knative's probes: they ask which version of a `KIngress` is served.
 //!
 //! `K-Network-Hash: override` asks for the hash of the object (knative.dev/networking `pkg/ingress/ingress.go`). A probe,
 //! which says that it is one, is answered here: whether a backend could answer is another question. Any other request
 //! takes the hash along to its backend.
 
-use http::{HeaderMap, HeaderName, StatusCode};
-use pingora_error::Result;
-use pingora_http::RequestHeader;
+use http::StatusCode;
 
-use super::respond::Answer;
+use super::respond::Reply;
+use crate::message::{Fields, Name};
 use crate::route::Matched;
 
-/// Carries the hash. A value other than [`OVERRIDE`] is somebody else's answer and passes.
-pub(super) const NETWORK_HASH: HeaderName = HeaderName::from_static("k-network-hash");
-const OVERRIDE: &str = "override";
+/// The value that asks for the hash. Any other is somebody else's answer and passes.
+const OVERRIDE: &[u8] = b"override";
 
-/// Marks a probe.
-const NETWORK_PROBE: HeaderName = HeaderName::from_static("k-network-probe");
-const PROBE: &str = "probe";
+/// The value that marks a probe.
+const PROBE: &[u8] = b"probe";
 
-/// The answer to a probe for the hash; `None` for any other request.
-pub(super) fn answer(matched: &Matched, headers: &HeaderMap) -> Option<Answer> {
-    if !asks_for_hash(headers) || headers.get(NETWORK_PROBE)? != PROBE {
+/// Returns the reply to a probe for the hash; `None` for any other request.
+pub(super) fn answer(matched: &Matched, fields: &Fields) -> Option<Reply> {
+    if !asks_for_hash(fields) || fields.get(Name::NetworkProbe)? != PROBE {
         return None;
     }
     let hash = matched.probe_hash()?;
-    let mut answer = Answer::new(StatusCode::OK, "this gateway serves the version with this hash");
-    answer.network_hash = Some(hex(&hash));
-    Some(answer)
+    let reply = Reply::new(StatusCode::OK, "this gateway serves the version with this hash");
+    Some(reply.with(Name::NetworkHash, hex(&hash)))
 }
 
 /// Puts the hash in place of `override`.
-pub(super) fn insert_hash(request: &mut RequestHeader, hash: Option<&[u8; 32]>) -> Result<()> {
-    let Some(hash) = hash.filter(|_| asks_for_hash(&request.headers)) else { return Ok(()) };
-    request.insert_header(NETWORK_HASH, hex(hash))
+pub(super) fn insert_hash(fields: &mut Fields, matched: &Matched) {
+    if asks_for_hash(fields)
+        && let Some(hash) = matched.probe_hash()
+    {
+        fields.set(Name::NetworkHash, hex(&hash).as_bytes());
+    }
 }
 
-fn asks_for_hash(headers: &HeaderMap) -> bool {
-    headers.get(NETWORK_HASH).is_some_and(|value| value == OVERRIDE)
+fn asks_for_hash(fields: &Fields) -> bool {
+    fields.get(Name::NetworkHash).is_some_and(|value| value == OVERRIDE)
 }
 
 fn hex(bytes: &[u8; 32]) -> String {

@@ -1,60 +1,52 @@
-//! What is changed in a response before the client sees it.
+//! Changes to a response before the client sees it.
 
-use http::{HeaderName, StatusCode, header};
-use pingora_http::ResponseHeader;
 use smallvec::SmallVec;
 
-/// Most names that are taken from `Connection`.
+use crate::message::{Fields, Name, ResponseHead};
+
+/// The most names that are taken from `Connection`.
 const MAX_NAMED: usize = 8;
 
-/// Removes what is between the upstream and us (RFC 9110 §7.6.1). How the body is framed stays: pingora frames it anew
-/// by that. A 101 keeps its handshake.
-pub(super) fn remove_hop_by_hop(response: &mut ResponseHeader) {
-    if response.status == StatusCode::SWITCHING_PROTOCOLS {
+/// Removes the fields that speak about the connection to the endpoint (RFC 9110 §7.6.1). A 101 keeps its handshake.
+pub(super) fn remove_hop_by_hop(head: &mut ResponseHead) {
+    if head.status == 101 || !head.fields.iter().any(|field| field.known.is_hop_by_hop()) {
         return;
     }
-    for name in named_by_connection(response) {
-        response.remove_header(&name);
-    }
-    response.remove_header(&header::CONNECTION);
-    response.remove_header(&header::UPGRADE);
-    response.remove_header("keep-alive");
-    response.remove_header("proxy-connection");
+    let named = named_by_connection(&head.fields);
+    head.fields.retain(|field| {
+        let is_named = || named.iter().any(|name| field.name.eq_ignore_ascii_case(name));
+        !field.known.is_hop_by_hop() && (is_essential(field.known) || !is_named())
+    });
 }
 
-fn named_by_connection(response: &ResponseHeader) -> SmallVec<[HeaderName; 2]> {
-    let values = response.headers.get_all(header::CONNECTION).iter();
-    let tokens = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    let names = tokens.filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok());
-    names.filter(|name| !is_essential(name)).take(MAX_NAMED).collect()
+fn named_by_connection(fields: &Fields) -> SmallVec<[Vec<u8>; 2]> {
+    let values = fields.get_all(Name::Connection);
+    let tokens = values.flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    tokens.filter(|token| !token.is_empty()).take(MAX_NAMED).map(<[u8]>::to_vec).collect()
 }
 
-/// Without these a response is another one.
-fn is_essential(name: &HeaderName) -> bool {
-    matches!(
-        *name,
-        header::CONTENT_LENGTH
-            | header::CONTENT_TYPE
-            | header::CONTENT_ENCODING
-            | header::TRANSFER_ENCODING
-            | header::TRAILER
-    )
+/// Returns `true` for fields without which a response is another one.
+fn is_essential(name: Name) -> bool {
+    matches!(name, Name::ContentLength | Name::ContentType | Name::Trailer)
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::message::BodyLength;
+
     use super::*;
 
-    fn response(status: u16, fields: &[(&'static str, &str)]) -> ResponseHeader {
-        let mut response = ResponseHeader::build(status, None).expect("valid");
+    fn names(status: u16, fields: &[(&str, &str)]) -> Vec<String> {
+        let mut head = ResponseHead::new(status, BodyLength::Empty);
         for (name, value) in fields {
-            response.append_header(*name, *value).expect("valid");
+            head.fields.append(name.as_bytes(), value.as_bytes());
         }
-        response
+        remove_hop_by_hop(&mut head);
+        head.fields.iter().map(|field| String::from_utf8_lossy(field.name).to_lowercase()).collect()
     }
 
     #[test]
-    fn what_is_between_the_upstream_and_us_is_not_passed_on() {
+    fn what_is_between_the_endpoint_and_the_gateway_is_not_passed_on() {
         let fields = [
             ("Connection", "close, X-Hop, content-length"),
             ("Keep-Alive", "timeout=5"),
@@ -63,17 +55,11 @@ mod tests {
             ("Content-Length", "3"),
             ("Etag", "x"),
         ];
-        let mut response = response(200, &fields);
-        remove_hop_by_hop(&mut response);
-        let mut left: Vec<_> = response.headers.keys().map(HeaderName::as_str).collect();
-        left.sort_unstable();
-        assert_eq!(left, ["content-length", "etag"]);
+        assert_eq!(names(200, &fields), ["content-length", "etag"]);
     }
 
     #[test]
     fn a_websocket_handshake_stays_whole() {
-        let mut response = response(101, &[("Connection", "Upgrade"), ("Upgrade", "websocket")]);
-        remove_hop_by_hop(&mut response);
-        assert_eq!(response.headers.len(), 2);
+        assert_eq!(names(101, &[("Connection", "Upgrade"), ("Upgrade", "websocket")]).len(), 2);
     }
 }

@@ -1,15 +1,17 @@
-//! Whether a request may be sent once more after its connection failed.
+//! The rule by which a request is sent once more after its connection failed.
 
-use pingora_error::{Error, ErrorSource, ErrorType, RetryType};
+use http::Method;
 
-/// How often a request is sent again at most; each time a pooled connection may turn out to be dead.
+use crate::exchange::EndpointError;
+
+/// The most times that a request is sent again; each time a pooled connection may turn out to be dead.
 const MOST_REPEATS: u32 = 5;
 
-/// How often a request that may be asked twice is asked again after a fresh connection broke under it: more containers can
-/// hardly crash one after the other under one request, and one that makes containers crash is kept from the others.
+/// The most times that a request that changes nothing is sent again after a fresh connection broke under it: more containers
+/// can hardly crash one after the other under one request, and one that makes containers crash is kept from the others.
 const MOST_BREAKS: u32 = 3;
 
-/// What is known of a failed exchange.
+/// The facts of a failed exchange.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, not states")]
 #[derive(Clone, Copy, Debug)]
 pub struct Exchange {
@@ -17,37 +19,43 @@ pub struct Exchange {
     pub is_safe: bool,
     /// Whether the method may be executed twice (RFC 9110 §9.2.2).
     pub is_idempotent: bool,
-    /// Whether the connection had served a request before: then the upstream may just have closed it.
+    /// Whether the connection had served a request before: then the endpoint may just have closed it.
     pub is_reused: bool,
-    /// Whether anything of a response has come.
+    /// Whether a final response has begun.
     pub has_response: bool,
-    /// Whether the request's body can be said again.
+    /// Whether the request's body can be sent again.
     pub can_replay: bool,
-    /// How often the request was sent again already.
+    /// Times that the request was sent again already.
     pub repeats: u32,
-    /// How often a fresh connection broke under it already.
+    /// Times that a fresh connection broke under it already.
     pub breaks: u32,
 }
 
-/// True when the upstream says that it did not process the request; when executing it twice does no harm and the
-/// connection was stale; when it changes nothing and the connection broke, as it does when a container crashes.
+/// Returns `true` if the endpoint says that it did not process the request; if executing it twice does no harm and the
+/// connection was stale; if it changes nothing and the connection broke, as it does when a container crashes.
 ///
 /// A request that may have been executed is never repeated otherwise (RFC 9110 §9.2.2, RFC 9113 §8.7).
-pub fn may_repeat(error: &Error, exchange: Exchange) -> bool {
+pub fn may_repeat(error: EndpointError, exchange: Exchange) -> bool {
     if exchange.has_response || !exchange.can_replay || exchange.repeats >= MOST_REPEATS {
         return false;
     }
-    let is_harmless =
-        if exchange.is_reused { exchange.is_idempotent } else { exchange.is_safe && exchange.breaks < MOST_BREAKS };
-    match error.retry {
-        RetryType::Decided(true) => true,
-        RetryType::ReusedOnly => is_harmless,
-        RetryType::Decided(false) => is_harmless && error.esource == ErrorSource::Upstream && is_broken(&error.etype),
+    match error {
+        EndpointError::NotProcessed => true,
+        EndpointError::Broken if exchange.is_reused => exchange.is_idempotent,
+        EndpointError::Broken => exchange.is_safe && exchange.breaks < MOST_BREAKS,
+        EndpointError::TimedOut | EndpointError::Malformed => false,
     }
 }
 
-fn is_broken(etype: &ErrorType) -> bool {
-    matches!(etype, ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed)
+/// Returns `true` for a safe method of the IANA registry.
+pub fn is_safe(method: &Method) -> bool {
+    method.is_safe() || matches!(method.as_str(), "PROPFIND" | "QUERY" | "REPORT" | "SEARCH")
+}
+
+/// Returns `true` for an idempotent method of the IANA registry. Of WebDAV's (RFC 4918, RFC 3253, RFC 5842) those that
+/// write are left out where a retry would answer with another status than the first attempt.
+pub fn is_idempotent(method: &Method) -> bool {
+    method.is_idempotent() || is_safe(method) || matches!(method.as_str(), "ACL" | "PROPPATCH" | "VERSION-CONTROL")
 }
 
 #[cfg(test)]
@@ -68,48 +76,48 @@ mod tests {
 
     const POST: Exchange = Exchange { is_idempotent: false, ..DELETE };
 
-    fn failed(etype: ErrorType, retry: RetryType) -> Error {
-        let mut error = Error::new_up(etype);
-        error.retry = retry;
-        *error
-    }
-
     #[test]
-    fn a_stream_that_was_refused_unprocessed_is_repeated_for_any_method() {
-        let refused = failed(ErrorType::H2Error, RetryType::Decided(true));
-        assert!(may_repeat(&refused, Exchange { is_reused: false, ..POST }));
+    fn a_request_that_was_not_processed_is_repeated_for_any_method() {
+        assert!(may_repeat(EndpointError::NotProcessed, Exchange { is_reused: false, ..POST }));
     }
 
     #[test]
     fn a_stale_connection_is_replaced_for_methods_that_may_run_twice() {
-        for (etype, retry) in
-            [(ErrorType::ConnectionClosed, RetryType::ReusedOnly), (ErrorType::WriteError, RetryType::Decided(false))]
-        {
-            let stale = failed(etype, retry);
-            assert!(may_repeat(&stale, GET) && may_repeat(&stale, DELETE));
-            assert!(!may_repeat(&stale, POST), "a POST may have been executed");
-        }
+        assert!(may_repeat(EndpointError::Broken, GET) && may_repeat(EndpointError::Broken, DELETE));
+        assert!(!may_repeat(EndpointError::Broken, POST), "a POST may have been executed");
     }
 
     #[test]
     fn a_fresh_connection_that_breaks_is_replaced_a_few_times_for_methods_that_change_nothing() {
-        let broken = failed(ErrorType::ConnectionClosed, RetryType::Decided(false));
         let fresh = |exchange| Exchange { is_reused: false, ..exchange };
-        assert!(may_repeat(&broken, fresh(GET)));
-        assert!(!may_repeat(&broken, fresh(DELETE)) && !may_repeat(&broken, fresh(POST)));
-        assert!(!may_repeat(&broken, Exchange { breaks: MOST_BREAKS, ..fresh(GET) }));
+        assert!(may_repeat(EndpointError::Broken, fresh(GET)));
+        assert!(!may_repeat(EndpointError::Broken, fresh(DELETE)) && !may_repeat(EndpointError::Broken, fresh(POST)));
+        assert!(!may_repeat(EndpointError::Broken, Exchange { breaks: MOST_BREAKS, ..fresh(GET) }));
     }
 
     #[test]
-    fn nothing_is_repeated_once_an_answer_began_or_the_body_is_gone() {
-        let refused = failed(ErrorType::H2Error, RetryType::Decided(true));
-        assert!(!may_repeat(&refused, Exchange { has_response: true, ..GET }));
-        assert!(!may_repeat(&refused, Exchange { can_replay: false, ..GET }));
-        assert!(!may_repeat(&refused, Exchange { repeats: MOST_REPEATS, ..GET }));
+    fn nothing_is_repeated_once_a_response_began_or_the_body_is_gone() {
+        for exchange in [
+            Exchange { has_response: true, ..GET },
+            Exchange { can_replay: false, ..GET },
+            Exchange { repeats: MOST_REPEATS, ..GET },
+        ] {
+            assert!(!may_repeat(EndpointError::NotProcessed, exchange));
+        }
     }
 
     #[test]
     fn a_timeout_is_not_repeated() {
-        assert!(!may_repeat(&failed(ErrorType::ReadTimedout, RetryType::Decided(false)), GET));
+        assert!(!may_repeat(EndpointError::TimedOut, GET));
+    }
+
+    #[test]
+    fn webdav_methods_that_read_are_safe_and_unknown_ones_are_nothing() {
+        for (method, safe, idempotent) in
+            [("PROPFIND", true, true), ("REPORT", true, true), ("PUT", false, true), ("MOVE", false, false), ("X", false, false)]
+        {
+            let method = Method::from_bytes(method.as_bytes()).expect("a token");
+            assert_eq!((is_safe(&method), is_idempotent(&method)), (safe, idempotent), "{method}");
+        }
     }
 }

@@ -1,79 +1,50 @@
-//! What is changed in a request before an upstream sees it.
+//! Changes to a request before an endpoint sees it.
 
-use http::{HeaderName, HeaderValue, Uri, Version, header};
-use pingora_error::{Error, ErrorType, Result};
-use pingora_http::RequestHeader;
+use smallvec::SmallVec;
 
+use crate::message::{Field, Name, RequestHead};
 use crate::route::Matched;
 
-use super::forwarded::{self, Origin, REQUEST_ID};
+use super::forwarded::{self, Origin};
 use super::probe;
 use super::settings::UnderscoreHeaders;
 
-/// Brings a request from absolute-form to origin-form (RFC 9112 §3.2); others are left alone.
-///
-/// # Errors
-/// `InvalidHTTPHeader` when what follows the authority is no path.
-pub fn to_origin_form(request: &mut RequestHeader) -> Result<()> {
-    if request.version == Version::HTTP_2 || matches!(request.raw_path().first(), Some(b'/' | b'*')) {
-        return Ok(());
-    }
-    let target = String::from_utf8_lossy(request.raw_path()).into_owned();
-    let absolute = target.parse::<Uri>().map_err(invalid_target)?;
-    if !request.headers.contains_key(header::HOST)
-        && let Some(authority) = absolute.authority()
-    {
-        request.insert_header(header::HOST, authority.as_str())?;
-    }
-    let path = absolute.path_and_query().map_or("/", |path| path.as_str());
-    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-    let uri = path.parse::<Uri>().map_err(invalid_target)?;
-    request.set_uri(uri);
-    Ok(())
+/// The beginning of the fields by which proxies speak about clients.
+const FORWARDED: &[u8] = b"x-forwarded-";
+
+/// Sets what the gateway knows of a request. Once a request, whatever number of endpoints it is tried at.
+pub(super) fn set_origin(
+    head: &mut RequestHead,
+    origin: &Origin<'_>,
+    request_id: &[u8],
+    underscore_headers: UnderscoreHeaders,
+) {
+    head.fields.retain(|field| !field.name.contains(&b'_') || may_pass(field, underscore_headers));
+    forwarded::set_origin(&mut head.fields, origin);
+    head.fields.set(Name::RequestId, request_id);
 }
 
-#[expect(clippy::unnecessary_box_returns, reason = "pingora's errors are boxed")]
-fn invalid_target(cause: http::uri::InvalidUri) -> Box<Error> {
-    Error::because(ErrorType::InvalidHTTPHeader, "no path in the request target", cause).into_down()
+/// Returns `true` if a field with `_` in its name may reach the endpoint.
+fn may_pass(field: Field<'_>, setting: UnderscoreHeaders) -> bool {
+    let read_as: SmallVec<[u8; 64]> = field.name.iter().map(|byte| if *byte == b'_' { b'-' } else { *byte }).collect();
+    let is_of_gateway = Name::of(&read_as) != Name::Other
+        || read_as.get(..FORWARDED.len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case(FORWARDED));
+    setting == UnderscoreHeaders::Safe && !is_of_gateway
 }
 
-/// All that is changed in a request.
-#[derive(Debug)]
-pub struct Rewrite<'a> {
-    /// The route that was taken.
-    pub matched: &'a Matched,
-    /// How the request reached us.
-    pub origin: Origin<'a>,
-    /// The request's id.
-    pub request_id: &'a HeaderValue,
-    /// What happens to header fields with `_` in their name.
-    pub underscore_headers: UnderscoreHeaders,
-}
-
-/// Changes a request for its upstream. What `Connection` named is gone already, so it can't take away what is set here.
-///
-/// # Errors
-/// `InvalidHTTPHeader` for a value that is none; each was one when it came.
-pub fn rewrite(request: &mut RequestHeader, plan: &Rewrite<'_>) -> Result<()> {
-    if plan.underscore_headers == UnderscoreHeaders::Drop {
-        remove_underscore_headers(request);
+/// Sets what the route says. What `Connection` named is gone already, so it cannot take away what is set here.
+pub(super) fn apply_route(head: &mut RequestHead, matched: &Matched) {
+    for (name, value) in matched.set_headers() {
+        // A field that a route sets is that field alone for backends that read `_` as `-`, too.
+        let is_twin = |field: &Field<'_>| {
+            let read = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+            field.name.contains(&b'_') && field.name.iter().map(read).eq(name.as_str().bytes())
+        };
+        head.fields.retain(|field| !is_twin(&field));
+        head.fields.set_named(name.as_str(), value.as_bytes());
     }
-    forwarded::set_origin(request, &plan.origin)?;
-    request.insert_header(REQUEST_ID, plan.request_id.clone())?;
-    for (name, value) in plan.matched.set_headers() {
-        request.insert_header(name.clone(), value.clone())?;
-    }
-    probe::insert_hash(request, plan.matched.probe_hash().as_ref())?;
-    if let Some(host) = plan.matched.rewrite_host() {
-        request.insert_header(header::HOST, host.clone())?;
-    }
-    Ok(())
-}
-
-fn remove_underscore_headers(request: &mut RequestHeader) {
-    let has_underscore = |name: &&HeaderName| name.as_str().contains('_');
-    let names: smallvec::SmallVec<[HeaderName; 2]> = request.headers.keys().filter(has_underscore).cloned().collect();
-    for name in &names {
-        request.remove_header(name);
+    probe::insert_hash(&mut head.fields, matched);
+    if let Some(host) = matched.rewrite_host() {
+        head.authority = host.as_bytes().into();
     }
 }

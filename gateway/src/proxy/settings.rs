@@ -1,9 +1,9 @@
-//! What operators can set about proxying, with its defaults.
+//! Settings of the proxy, with their defaults.
 
 use std::time::Duration;
 
 use crate::connection::HEADER_LIMIT;
-use crate::upstream::peer::UpstreamTimeouts;
+use crate::upstream::UpstreamTimeouts;
 
 /// Settings of the proxy; a value is valid by its types.
 #[derive(Clone, Debug)]
@@ -16,30 +16,30 @@ pub struct Settings {
     pub max_headers: usize,
     /// Most bytes of a request's body; more is 413. Default: no limit.
     pub max_request_body: Option<u64>,
-    /// What happens to header fields with `_` in their name. Default: they are dropped.
+    /// What happens to header fields with `_` in their name. Default: those that would collide with a field that the gateway
+    /// sets are dropped.
     pub underscore_headers: UnderscoreHeaders,
     /// How long a request waits for an endpoint that can be reached. Default 5 s.
     pub endpoint_wait: Duration,
     /// How many requests may wait for an endpoint at once. Default 1024.
     pub max_waiting: usize,
-    /// Timeouts of upstream connections. Default: connect 5 s as Kourier, idle 30 s, ping 20 s.
+    /// Timeouts of upstream connections. Default: connect 5 s as Kourier, idle 1.8 s, ping 20 s.
     pub upstream: UpstreamTimeouts,
     /// How long a request or response may be silent, downstream or upstream; `None` for ever. Default: none, as Kourier.
     pub stream_idle: Option<Duration>,
-    /// How long an HTTP/2 client may take nothing of an answer that waits for it; less while memory is short. Default 60 s.
-    pub write_stall: Duration,
     /// Whether a line per request is written. Default: yes.
     pub access_log: bool,
 }
 
-/// What happens to header fields with `_` in their name.
+/// The treatment of header fields with `_` in their name: `X_Forwarded_For` and `X-Forwarded-For` are the same to CGI-like
+/// backends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UnderscoreHeaders {
-    /// They are dropped: `X_Forwarded_For` and `X-Forwarded-For` are the same to CGI-like backends.
+    /// Those that read like a field that the gateway sets or removes are dropped, the others passed on.
     #[default]
+    Safe,
+    /// All are dropped, as nginx does.
     Drop,
-    /// They are passed on.
-    Pass,
 }
 
 impl Default for Settings {
@@ -49,16 +49,11 @@ impl Default for Settings {
             max_header_bytes: HEADER_LIMIT,
             max_headers: 100,
             max_request_body: None,
-            underscore_headers: UnderscoreHeaders::Drop,
+            underscore_headers: UnderscoreHeaders::default(),
             endpoint_wait: Duration::from_secs(5),
             max_waiting: 1024,
-            upstream: UpstreamTimeouts {
-                connect: Duration::from_secs(5),
-                idle: Duration::from_secs(30),
-                ping: Duration::from_secs(20),
-            },
+            upstream: UpstreamTimeouts::default(),
             stream_idle: None,
-            write_stall: Duration::from_secs(60),
             access_log: true,
         }
     }

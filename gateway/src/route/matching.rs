@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 use xds::resource::{Forward, Visibility};
 
 use crate::connection::TlsFacts;
 use crate::listener::ListenerName;
+use crate::message::Fields;
 use crate::tables::Snapshot;
 use crate::upstream::Cluster;
 
@@ -25,8 +26,8 @@ pub struct RequestFacts<'a> {
     pub authority: &'a str,
     /// The path, without the query.
     pub path: &'a str,
-    /// The request's headers.
-    pub headers: &'a HeaderMap,
+    /// The request's fields.
+    pub fields: &'a Fields,
 }
 
 /// What becomes of a request.
@@ -34,8 +35,8 @@ pub struct RequestFacts<'a> {
 pub enum Decision {
     /// It goes to an upstream.
     Forward(Matched),
-    /// 301 to the same place with https.
-    RedirectToHttps,
+    /// 301 to the same place with https; the route is where the request goes if it came by https after all.
+    RedirectToHttps(Matched),
     /// 404: no virtual host, or none of its routes, matches.
     NotFound(NoMatch),
     /// 421: the host is not among those that this TLS connection was made for.
@@ -124,17 +125,15 @@ pub fn match_request(snapshot: &Snapshot, facts: &RequestFacts<'_>) -> Decision 
         && facts.tls.is_none();
     let opened = entry.routes.open();
     let Some(route) = first_match(&opened, facts) else { return Decision::NotFound(NoMatch::Route) };
-    if to_https {
-        return Decision::RedirectToHttps;
-    }
-    follow(snapshot, entry.routes, opened, route).map_or(Decision::NotFound(NoMatch::Route), Decision::Forward)
+    let verdict = if to_https { Decision::RedirectToHttps } else { Decision::Forward };
+    follow(snapshot, entry.routes, opened, route).map_or(Decision::NotFound(NoMatch::Route), verdict)
 }
 
 fn first_match(routes: &Opened, facts: &RequestFacts<'_>) -> Option<usize> {
     let candidates = routes.set.routes.iter().zip(&routes.parsed);
     candidates
         .enumerate()
-        .find_map(|(at, (route, parsed))| (route.path.covers(facts.path) && parsed.holds(facts.headers)).then_some(at))
+        .find_map(|(at, (route, parsed))| (route.path.covers(facts.path) && parsed.holds(facts.fields)).then_some(at))
 }
 
 /// Follows the route if its clusters are known, else what was kept of before, else the route, which then waits.
@@ -188,9 +187,9 @@ mod tests {
             secret: presented.map(|secret| SecretRef::new("ns", secret)),
             protocol_version: "TLSv1_3",
         };
-        let headers = HeaderMap::new();
+        let fields = Fields::default();
         let listener = ListenerName::ExternalHttps;
-        let facts = RequestFacts { listener, tls: Some(&tls), authority: host, path: "/", headers: &headers };
+        let facts = RequestFacts { listener, tls: Some(&tls), authority: host, path: "/", fields: &fields };
         matches!(match_request(&snapshot, &facts), Decision::Misdirected)
     }
 

@@ -1,7 +1,9 @@
 //! Header names and values of a route, parsed once, when its first request comes.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 use xds::resource::{self, HeaderMatch, SetHeader};
+
+use crate::message::Fields;
 
 /// Request headers to set.
 pub type HeaderList = Box<[(HeaderName, HeaderValue)]>;
@@ -37,11 +39,14 @@ impl ParsedRoute {
         }
     }
 
-    /// Whether the headers are as the route asks.
-    pub(super) fn holds(&self, headers: &HeaderMap) -> bool {
-        let holds = |condition: &Condition| match &condition.exact {
-            None => headers.contains_key(&condition.name),
-            Some(exact) => headers.get_all(&condition.name).iter().any(|value| value == exact),
+    /// Returns `true` if the fields are as the route asks.
+    pub(super) fn holds(&self, fields: &Fields) -> bool {
+        let holds = |condition: &Condition| {
+            let mut values = fields.get_all_named(condition.name.as_str());
+            match &condition.exact {
+                None => values.next().is_some(),
+                Some(exact) => values.any(|value| value == exact.as_bytes()),
+            }
         };
         self.conditions.as_ref().is_some_and(|conditions| conditions.iter().all(holds))
     }

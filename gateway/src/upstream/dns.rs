@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::endpoints::clock;
-use super::reach::count_refused;
+use super::address_policy::count_refused;
 use super::{Cluster, Reach};
 
 /// How long an answer is used before it is asked for again. The system resolver doesn't tell the record's TTL.

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::pool::Connections;
+
 /// After a failed connect an endpoint is passed over for this long, doubled with each failure in a row.
 const FIRST_EJECTION: Duration = Duration::from_millis(500);
 /// An endpoint is never passed over for longer than this.
@@ -26,6 +28,7 @@ pub struct EndpointState {
     failures: AtomicU32,
     /// Milliseconds of [`clock`] until which others are preferred.
     ejected_until: AtomicU64,
+    idle: Arc<Connections>,
 }
 
 /// An endpoint that was chosen; counts as a request in flight until it is dropped.
@@ -92,6 +95,11 @@ impl Endpoint {
     /// Where to connect to.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Returns its connections that are not in use.
+    pub(super) fn idle(&self) -> &Arc<Connections> {
+        &self.state.idle
     }
 
     /// A connection came about: the endpoint is healthy.

@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use metrics::LocalRecorderGuard;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use postern::apply::{Applier, SecretEvents};
-use postern::connection::{self, Service, http_service};
+use postern::connection::{self, Service};
 use postern::drain::Phase;
 use postern::listener::{Admission, Limits, ListenerName, Policy, bind, serve};
 use postern::proxy::{Postern, Settings};
@@ -102,7 +102,7 @@ impl Gateway {
         let certificates = CertStore::builder(certificates).build();
         let connections = connection::Settings { idle_timeout: IDLE, header_timeout: IDLE, ..Default::default() };
         let service = Arc::new(Service {
-            http: http_service(proxy, &connections),
+            handler: Arc::new(proxy),
             tls: Arc::new(Terminator::new(tls::Settings::default(), tables, certificates).expect("valid")),
             admission: Admission::new(Limits::default()),
             settings: connections.into(),

@@ -46,11 +46,19 @@ async fn a_connection_too_many_is_closed_until_another_ends() {
     }
 }
 
+/// A gateway whose clients at 127.0.0.1 have memory for so many connections, and handshakes under way among them.
+async fn rig_with_memory(connections: u64, handshakes: u64, tls: Settings) -> Rig {
+    let rig = Rig::with(Setup { tls, ..Setup::default() }).await;
+    // A source has a quarter; a connection takes 16 KiB, and a handshake 64 KiB more.
+    rig.admission.ledger().set_total(4 * 1024 * (connections * 16 + handshakes * 64 + 8));
+    rig
+}
+
 #[tokio::test]
-async fn handshakes_wait_for_their_turn() {
-    let rig = rig(Limits { max_handshakes: 1, ..Limits::default() }).await;
+async fn handshakes_wait_for_memory() {
+    let rig = rig_with_memory(2, 1, Settings::default()).await;
     let config = Arc::new(config(&rig));
-    // It has its turn, and does not get on with it.
+    // It has its memory, and does not get on with it.
     let mut slow = TcpStream::connect(rig.https()).await.unwrap();
     slow.write_all(&[0x16]).await.unwrap();
     let address = rig.https();
@@ -60,26 +68,24 @@ async fn handshakes_wait_for_their_turn() {
 }
 
 #[tokio::test]
-async fn a_handshake_that_gets_no_turn_ends_at_its_deadline() {
-    let limits = Limits { max_handshakes: 0, ..Limits::default() };
+async fn a_handshake_that_gets_no_memory_ends_at_its_deadline() {
     let tls = Settings { handshake_timeout: Duration::from_millis(150), ..Settings::default() };
-    let rig = Rig::with(Setup { limits, tls, ..Setup::default() }).await;
+    let rig = rig_with_memory(1, 0, tls).await;
     assert_eq!(exchange(rig.https(), &hello(config(&rig), "one.test")).await, b"");
     assert_eq!(rig.source.loads(), 0);
 }
 
 #[tokio::test]
-async fn a_source_that_does_not_get_on_leaves_turns_to_others() {
+async fn a_source_that_does_not_get_on_leaves_memory_to_others() {
     let tls = Settings { handshake_timeout: Duration::from_secs(600), ..Settings::default() };
-    let limits = Limits { max_handshakes: 5, ..Limits::default() };
-    let rig = Rig::with(Setup { limits, tls, ..Setup::default() }).await;
+    let rig = rig_with_memory(20, 4, tls).await;
     let config = config(&rig);
     let hello = hello(config.clone(), "one.test");
     let mut slow = FuturesUnordered::new();
     for _ in 0..20 {
         let mut tcp = TcpStream::connect(rig.https()).await.unwrap();
         tcp.write_all(&hello).await.unwrap();
-        // Those that have their turn are answered, and never finish.
+        // Those that have memory are answered, and never finish.
         slow.push(async move {
             tcp.readable().await.unwrap();
             tcp
@@ -95,12 +101,12 @@ async fn a_source_that_does_not_get_on_leaves_turns_to_others() {
     let tcp = other.connect(rig.https()).await.unwrap();
     let name = "one.test".try_into().unwrap();
     let shaking = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp);
-    tokio::time::timeout(PATIENCE, shaking).await.expect("there is a turn for it").unwrap();
+    tokio::time::timeout(PATIENCE, shaking).await.expect("there is memory for it").unwrap();
 }
 
 #[tokio::test]
-async fn a_handshake_that_waits_for_its_certificate_leaves_its_turn_to_others() {
-    let rig = rig(Limits { max_handshakes: 1, ..Limits::default() }).await;
+async fn a_handshake_that_waits_for_its_certificate_leaves_its_memory_to_others() {
+    let rig = rig_with_memory(2, 1, Settings::default()).await;
     let config = Arc::new(config(&rig));
     let gate = Gate::closed();
     let content = rig.ca.issue(&["one.test"]);
@@ -109,7 +115,7 @@ async fn a_handshake_that_waits_for_its_certificate_leaves_its_turn_to_others() 
     let first = tokio::spawn(async move { connect(address, &of_first, "one.test").await.map(drop) });
     gate.arrival().await;
     let second = connect(address, &config, "two.test");
-    tokio::time::timeout(PATIENCE, second).await.expect("the turn is free").unwrap();
+    tokio::time::timeout(PATIENCE, second).await.expect("the memory is free").unwrap();
     gate.open_for(1);
     first.await.unwrap().unwrap();
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use certstore::testing::{ScriptedSource, TestCa, TestSecret};
 use certstore::{CertStore, SecretRef, SniPattern, TlsBinding};
-use postern::connection::{self, Service, http_service};
+use postern::connection::{self, Service};
 use postern::drain::Phase;
 use postern::listener::{self, Admission, Limits, ListenerName, Policy};
 use postern::tables::Tables;
@@ -52,7 +52,7 @@ impl Rig {
         let (drain, watch) = watch::channel(Phase::Serving);
         let terminator = Terminator::new(setup.tls, tables.clone(), store.clone()).unwrap();
         let service = Arc::new(Service {
-            http: http_service(TestProxy { backend: backend.address }, &setup.connection),
+            handler: Arc::new(TestProxy::new(&tables, backend.address)),
             tls: Arc::new(terminator),
             admission: admission.clone(),
             settings: setup.connection.into(),

@@ -14,17 +14,7 @@ async fn connection() -> (TcpStream, TcpStream) {
 }
 
 fn head(method: http::Method, body: BodyLength) -> RequestHead {
-    RequestHead {
-        version: Version::Http11,
-        method,
-        target: b"/a".as_slice().into(),
-        authority: b"a.test".as_slice().into(),
-        fields: Fields::default(),
-        body,
-        upgrade: None,
-        expects_continue: false,
-        takes_trailers: false,
-    }
+    RequestHead { body, ..RequestHead::new(Version::Http11, method, b"a.test", b"/a") }
 }
 
 /// Sends a GET, lets the endpoint answer this, LF for CRLF, and reads the response to its end.
@@ -159,7 +149,7 @@ async fn a_connection_serves_one_exchange_after_the_other() {
         assert_eq!(read_response(&mut exchange).await.as_deref(), Ok("200 ok"));
         let idle = exchange.into_idle().expect("both messages are complete");
         assert!(!idle.is_stale());
-        assert_eq!(idle.keep_for(), Some(Duration::from_secs(7)));
+        assert_eq!(idle.keep_alive(), Some(Duration::from_secs(7)));
         exchange = Http1Exchange::reused(idle);
     }
 }

@@ -12,12 +12,13 @@ use tokio_util::io::poll_read_buf;
 
 use super::super::output::Output;
 use super::ServerContext;
-use crate::connection::Closed;
-use crate::connection::bodies::SHORT_STALL;
-use crate::connection::wire::Wire;
+use crate::connection::{Closed, Wire};
 use crate::deadline::Deadline;
 use crate::exchange::ClientError;
 use crate::overload::Stage;
+
+/// Time for which a client may take nothing while memory is short.
+const SHORT_STALL: Duration = Duration::from_secs(10);
 
 /// Time between two looks at a client that takes nothing: memory may have become short.
 const LOOK: Duration = Duration::from_secs(5);

@@ -10,7 +10,7 @@ use super::super::encode::{self, Reply};
 use super::super::request::Parsed;
 use super::ServerContext;
 use super::link::Link;
-use crate::connection::wire::Wire;
+use crate::connection::Wire;
 use crate::drain::Phase;
 use crate::exchange::{ClientError, ClientStream};
 use crate::message::{Fields, ResponseHead, Version};
@@ -21,7 +21,7 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 #[derive(Debug)]
 pub(super) struct Http1Stream<'a> {
     pub(super) link: Link,
-    pub(super) context: &'a ServerContext<'a>,
+    pub(super) context: ServerContext<'a>,
     pub(super) exchange: Exchange,
 }
 
@@ -67,7 +67,7 @@ impl Default for Exchange {
 }
 
 impl<'a> Http1Stream<'a> {
-    pub(super) fn new(wire: Wire, context: &'a ServerContext<'a>) -> Self {
+    pub(super) fn new(wire: Wire, context: ServerContext<'a>) -> Self {
         Self { link: Link::new(wire), context, exchange: Exchange::default() }
     }
 
@@ -107,7 +107,7 @@ impl<'a> Http1Stream<'a> {
         if let Some(error) = self.exchange.failed {
             return Poll::Ready(Err(error));
         }
-        let flushed = ready!(self.link.poll_flush(cx, self.context));
+        let flushed = ready!(self.link.poll_flush(cx, &self.context));
         self.exchange.failed = flushed.err();
         Poll::Ready(flushed)
     }

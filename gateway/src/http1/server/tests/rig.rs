@@ -10,11 +10,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
-use super::super::{ServerContext, serve};
-use crate::connection::wire::Wire;
-use crate::connection::{Connection, Settings, Socket, Transport, Watches};
+use super::super::serve;
+use crate::connection::{Connection, Settings, Socket, Transport, Watches, Wire};
 use crate::drain::Phase;
 use crate::exchange::{ClientError, ClientStream, Handler};
+use crate::ledger::Ledger;
 use crate::listener::ListenerName;
 use crate::live::Live;
 use crate::message::{BodyLength, Fields, RequestHead, ResponseHead};
@@ -47,17 +47,16 @@ impl Rig {
         let (toy, left) = (Arc::new(Toy::default()), Arc::new(Semaphore::new(0)));
         let (handler, ended) = (Arc::clone(&toy), Arc::clone(&left));
         tokio::spawn(async move {
-            let (_keep, shutdown) = watch::channel(false);
-            let watches = Watches { drain: drain_watch, shutdown, pressure: Pressure::new() };
+            let watches = Watches { drain: drain_watch, pressure: Pressure::new() };
             let settings = Live::from(settings);
             while let Ok((tcp, client)) = listener.accept().await {
                 let (handler, watches, settings) = (Arc::clone(&handler), watches.clone(), settings.clone());
                 let (ended, listener) = (Arc::clone(&ended), ListenerName::ExternalHttp);
-                let connection = Connection { listener, client, local: address, tls: None };
+                let account = Ledger::new(u64::MAX).account(client.ip(), false);
+                let connection = Connection { listener, client, local: address, tls: None, account };
                 tokio::spawn(async move {
                     let wire = Wire::new(Transport::Plain(Socket::new(tcp, Bytes::new())));
-                    let context = ServerContext { settings: &settings, watches: &watches };
-                    serve(wire, &connection, &*handler, &context).await;
+                    serve(wire, connection, &*handler, &settings, &watches).await;
                     ended.add_permits(1);
                 });
             }

@@ -6,18 +6,18 @@ use metrics::{Counter, Histogram};
 
 use crate::listener::ListenerName;
 
-/// Classes of status codes; requests that were not answered are `none`.
+/// Classes of status codes; requests without a response are `none`.
 const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
 
-/// Who answered.
+/// The maker of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answerer {
+pub(super) enum Responder {
     Gateway,
     Upstream,
 }
 
 /// All request metrics.
-pub(super) struct Figures {
+pub(super) struct Metrics {
     by_listener: [OfListener; ListenerName::ALL.len()],
     by_gateway: [Counter; CLASSES.len()],
     by_upstream: [Counter; CLASSES.len()],
@@ -30,28 +30,28 @@ struct OfListener {
     seconds: Histogram,
 }
 
-impl Figures {
+impl Metrics {
     pub(super) fn new() -> Self {
-        let answered = |origin: &'static str| {
+        let responses = |origin: &'static str| {
             CLASSES.map(|class| metrics::counter!("postern_responses_total", "origin" => origin, "class" => class))
         };
         Self {
             by_listener: ListenerName::ALL.map(OfListener::new),
-            by_gateway: answered("gateway"),
-            by_upstream: answered("upstream"),
+            by_gateway: responses("gateway"),
+            by_upstream: responses("upstream"),
             connect_failures: metrics::counter!("postern_upstream_connect_failures_total"),
             retries: metrics::counter!("postern_upstream_retries_total"),
         }
     }
 
-    pub(super) fn answered(&self, listener: ListenerName, status: Option<u16>, by: Answerer, took: Duration) {
+    pub(super) fn responded(&self, listener: ListenerName, status: Option<u16>, by: Responder, took: Duration) {
         let class = class_of(status);
         let of_listener = &self.by_listener[listener as usize];
         of_listener.requests[class].increment(1);
         of_listener.seconds.record(took);
         match by {
-            Answerer::Gateway => self.by_gateway[class].increment(1),
-            Answerer::Upstream => self.by_upstream[class].increment(1),
+            Responder::Gateway => self.by_gateway[class].increment(1),
+            Responder::Upstream => self.by_upstream[class].increment(1),
         }
     }
 
@@ -81,9 +81,9 @@ fn class_of(status: Option<u16>) -> usize {
     if (1..CLASSES.len()).contains(&hundreds) { hundreds - 1 } else { CLASSES.len() - 1 }
 }
 
-impl std::fmt::Debug for Figures {
+impl std::fmt::Debug for Metrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Figures").finish_non_exhaustive()
+        f.debug_struct("Metrics").finish_non_exhaustive()
     }
 }
 
