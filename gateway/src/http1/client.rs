@@ -51,7 +51,6 @@ impl IdleConnection {
 pub(crate) struct Http1Exchange {
     tcp: TcpStream,
     is_reused: bool,
-    has_received: bool,
     input: BytesMut,
     output: Output,
     request: Request,
@@ -95,17 +94,11 @@ impl Http1Exchange {
         Self {
             tcp,
             is_reused,
-            has_received: false,
             input: BytesMut::new(),
             output: Output::default(),
             request: Request::default(),
             response,
         }
-    }
-
-    /// Returns `true` once a byte of a response has come.
-    pub(crate) fn has_received(&self) -> bool {
-        self.has_received
     }
 
     /// Returns the connection for another exchange: if both messages are complete, nothing is left over, and the endpoint
@@ -125,9 +118,7 @@ impl Http1Exchange {
         if self.input.capacity() - self.input.len() < room.min(LEAST_ROOM) {
             self.input.reserve(room.max(LEAST_ROOM));
         }
-        let read = ready!(poll_read_buf(Pin::new(&mut self.tcp), cx, &mut self.input)).map_err(broken)?;
-        self.has_received |= read > 0;
-        Poll::Ready(Ok(read))
+        poll_read_buf(Pin::new(&mut self.tcp), cx, &mut self.input).map_err(broken)
     }
 
     /// Parses the head of this length and consumes it.

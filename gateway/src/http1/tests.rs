@@ -13,9 +13,9 @@ use tokio::sync::watch;
 use super::client::{Http1Exchange, IdleConnection};
 use super::serve;
 use crate::connection::{Connection, Settings, Socket, Transport, Watches, Wire};
-use crate::ledger::Ledger;
 use crate::drain::Phase;
 use crate::exchange::{ClientStream, EndpointStream, Handler};
+use crate::ledger::Ledger;
 use crate::listener::ListenerName;
 use crate::live::Live;
 use crate::message::RequestHead;
@@ -120,8 +120,7 @@ async fn relayed<F: Future<Output = ()> + Send>(script: impl FnOnce(TcpStream) -
     tokio::spawn(async move {
         let (tcp, peer) = server.accept().await.unwrap();
         let (_drain, drain) = watch::channel(Phase::Serving);
-        let (settings, watches) =
-            (Live::from(Settings::default()), Watches { drain, pressure: Pressure::new() });
+        let (settings, watches) = (Live::from(Settings::default()), Watches { drain, pressure: Pressure::new() });
         let connection = Connection {
             listener: ListenerName::ExternalHttp,
             client: peer,

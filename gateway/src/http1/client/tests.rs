@@ -108,7 +108,6 @@ async fn a_response_that_is_cut_off_is_broken() {
     ] {
         let (exchange, read) = answered(http::Method::GET, response, true).await;
         assert_eq!(read, Err(EndpointError::Broken), "{response:?}");
-        assert_eq!(exchange.has_received(), !response.is_empty(), "{response:?}");
         assert!(exchange.into_idle().is_none());
     }
 }
