@@ -1,0 +1,4 @@
+mod bodies;
+mod limits;
+mod requests;
+mod rig;
