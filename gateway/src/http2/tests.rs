@@ -1,0 +1,4 @@
+//! Both sides over loopback, against the client and the server of the `h2` crate.
+
+mod client;
+mod server;
