@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use certstore::SecretRef;
-use http::HeaderMap;
 use postern::apply::{Applier, SecretEvents};
 use postern::listener::ListenerName;
 use postern::route::{RequestFacts, match_request};

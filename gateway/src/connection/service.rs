@@ -8,7 +8,6 @@ use super::wire::Wire;
 use super::{Connection, Settings};
 use crate::drain::{DrainWatch, Phase};
 use crate::exchange::Handler;
-use crate::http1::server::ServerContext;
 use crate::listener::{Admission, Permit};
 use crate::live::Live;
 use crate::overload::Pressure;
@@ -58,8 +57,7 @@ impl<H: Handler> Service<H> {
         };
         // Boxed, each of them: a connection keeps no room for what it does not do.
         if !http2 {
-            let context = ServerContext { settings: &self.settings, watches };
-            Box::pin(http1::server::serve(wire, &connection, &*self.handler, &context)).await;
+            Box::pin(http1::serve(wire, connection, &*self.handler, &self.settings, watches)).await;
         } else if permit.speaks_http2().is_ok() {
             Box::pin(http2::serve(wire, connection, &*self.handler, &permit, &self.settings, watches)).await;
         }

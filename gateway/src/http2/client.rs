@@ -76,6 +76,11 @@ impl Handle {
         self.streams() < limit && matches!(polled, Poll::Ready(Ok(())))
     }
 
+    /// Returns `true` if no stream can be opened any more: the connection has ended, or the endpoint has said GOAWAY.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.requests.clone().poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)))
+    }
+
     /// Returns the number of streams that are open.
     pub(crate) fn streams(&self) -> usize {
         self.shared.streams.load(Relaxed)

@@ -6,16 +6,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::deadline::Deadline;
-use crate::overload::{Pressure, Stage};
-
-/// How long a client may take nothing while memory is short.
-const SHORT_STALL: Duration = Duration::from_secs(10);
+use crate::overload::Pressure;
 
 /// Time between two looks at a stall: memory may have become short since, or something was taken. A stall is cut short, or
 /// prolonged, by this much at most.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// How long a client may take nothing of what waits for it; [`SHORT_STALL`] at most while memory is short.
+/// The time for which a client may take nothing of what waits for it; shorter while memory is short.
 #[derive(Clone, Debug)]
 pub(super) struct Patience {
     stall: Duration,
@@ -28,7 +25,7 @@ impl Patience {
     }
 
     fn now(&self) -> Duration {
-        if self.pressure.stage() > Stage::Calm { self.stall.min(SHORT_STALL) } else { self.stall }
+        self.pressure.write_stall(self.stall)
     }
 }
 
@@ -70,7 +67,7 @@ mod tests {
         let (patience, mut stall) = (Patience::new(Duration::from_secs(60), pressure.clone()), Stall::default());
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(12)).await;
-            pressure.set(Stage::Shrink);
+            pressure.set(crate::overload::Stage::Shrink);
         });
         let began = Instant::now();
         poll_fn(|cx| stall.poll(&patience, cx)).await;

@@ -126,7 +126,7 @@ impl Pool {
             return;
         }
         let since = Instant::now();
-        let stated = connection.keep_for().map(|stated| stated.saturating_sub(BEFORE_END).min(LONGEST_IDLE));
+        let stated = connection.keep_alive().map(|stated| stated.saturating_sub(BEFORE_END).min(LONGEST_IDLE));
         let until = since + stated.unwrap_or(self.idle_timeout);
         lock(&endpoint.http1).push(Idle { connection, since, until });
         self.register(endpoint);

@@ -15,10 +15,6 @@ use super::ServerContext;
 use crate::connection::{Closed, Wire};
 use crate::deadline::Deadline;
 use crate::exchange::ClientError;
-use crate::overload::Stage;
-
-/// Time for which a client may take nothing while memory is short.
-const SHORT_STALL: Duration = Duration::from_secs(10);
 
 /// Time between two looks at a client that takes nothing: memory may have become short.
 const LOOK: Duration = Duration::from_secs(5);
@@ -95,8 +91,7 @@ impl Link {
 
 /// Returns the time for which a client may take nothing.
 fn patience(context: &ServerContext<'_>) -> Duration {
-    let stall = context.settings.load().write_stall_timeout;
-    if context.watches.pressure.stage() > Stage::Calm { stall.min(SHORT_STALL) } else { stall }
+    context.watches.pressure.write_stall(context.settings.load().write_stall_timeout)
 }
 
 /// Makes an end of TLS without `close_notify` a plain one: what it would cut off has framing of its own.
