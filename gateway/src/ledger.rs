@@ -142,7 +142,8 @@ impl Shared {
     /// Returns `true` if a source may hold `own` bytes where all sources together hold `used`, its own included.
     fn fits(&self, own: u64, used: u64, is_trusted: bool) -> bool {
         let left_by_others = self.total.load(Relaxed).saturating_sub(used.saturating_sub(own));
-        let share = if is_trusted { left_by_others / TRUSTED_SHARE.1 * TRUSTED_SHARE.0 } else { left_by_others / SHARE };
+        let share =
+            if is_trusted { left_by_others / TRUSTED_SHARE.1 * TRUSTED_SHARE.0 } else { left_by_others / SHARE };
         own <= share
     }
 

@@ -24,8 +24,8 @@ use xds::resource::UpstreamProtocol;
 pub use address_policy::Reach;
 pub use choose::{Attempts, Choice, Unavailable, Upstreams};
 pub use clusters::Clusters;
-pub(crate) use connector::{EndpointExchange, REQUEST_MEMORY};
 pub use connector::{Connector, Protocol, UpstreamTimeouts};
+pub(crate) use connector::{EndpointExchange, REQUEST_MEMORY};
 pub use endpoints::EndpointList;
 
 /// A backend in use: how to speak to it, its addresses of this moment, and what is known of them.

@@ -55,10 +55,7 @@ pub(super) fn max_connections(config: &Config) -> usize {
 
 /// How many clients are served at once.
 pub(super) fn limits(config: &Config, max_connections: usize) -> Limits {
-    Limits {
-        max_connections,
-        max_connections_per_source: config.max_connections_per_client,
-    }
+    Limits { max_connections, max_connections_per_source: config.max_connections_per_client }
 }
 
 /// What overload goes by.

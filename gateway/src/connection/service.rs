@@ -79,7 +79,10 @@ impl<H: Handler> Service<H> {
                 }
             }
         });
-        let patience = self.settings.load().header_timeout;
+        let patience = {
+            let settings = self.settings.load();
+            settings.header_timeout.min(settings.idle_timeout)
+        };
         let mut drain = watches.drain.clone();
         tokio::select! {
             is_http2 = telling => is_http2,

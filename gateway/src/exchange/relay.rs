@@ -131,15 +131,15 @@ impl<'a, C: ClientStream, E: EndpointStream, F: Filter> Relay<'a, C, E, F> {
         self.download == Download::Head
     }
 
-    /// Returns `true` if both messages are complete.
-    pub(crate) fn is_complete(&self) -> bool {
-        self.upload == Upload::Done && self.download == Download::Done
-    }
-
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         let mut turns = CHUNKS_AT_ONCE;
-        let uploaded = self.poll_upload(cx, &mut turns)?;
+        let mut uploaded = self.poll_upload(cx, &mut turns)?;
+        let was_done = self.upload == Upload::Done;
         let downloaded = self.poll_download(cx, &mut turns)?;
+        if was_done && self.upload == Upload::Body {
+            // A tunnel has begun: what the client sends through it wakes this task only once it has been asked for.
+            uploaded = self.poll_upload(cx, &mut turns)?;
+        }
         if self.download == Download::Done {
             return Poll::Ready(Ok(()));
         }

@@ -12,8 +12,8 @@ use tokio::sync::watch;
 
 use super::ListenerName;
 use super::figures::{Figures, OfListener, Refused};
-use crate::live::Live;
 use crate::ledger::{Account, Kind, Ledger, Reservation};
+use crate::live::Live;
 use crate::overload::{self, Pressure};
 
 /// Bytes of a connection over TLS that waits for its next request, the kernel's socket included.

@@ -188,7 +188,13 @@ impl Plan {
     /// Returns the bytes that clients may hold: what is left of the limit beside the other parts, below the share (in percent)
     /// at which overload begins. At the least a MiB, for probes and for whoever looks why.
     pub(super) fn reservable(&self, shrink: u8) -> u64 {
-        let kept = [self.fixed, self.routes, self.certificates, self.sealed, self.limit / 100 * u64::from(100 - shrink.min(100))];
+        let kept = [
+            self.fixed,
+            self.routes,
+            self.certificates,
+            self.sealed,
+            self.limit / 100 * u64::from(100 - shrink.min(100)),
+        ];
         self.limit.saturating_sub(kept.into_iter().fold(0, u64::saturating_add)).max(MIB)
     }
 

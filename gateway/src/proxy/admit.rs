@@ -96,13 +96,8 @@ pub fn follow_change(matched: &mut Matched, snapshot: &Snapshot, arrival: &Arriv
 
 fn decide(snapshot: &Snapshot, arrival: &Arrival<'_>, authority: &str, head: &RequestHead) -> Decision {
     let path: Cow<'_, str> = String::from_utf8_lossy(head.path());
-    let facts = RequestFacts {
-        listener: arrival.listener,
-        tls: arrival.tls,
-        authority,
-        path: &path,
-        fields: &head.fields,
-    };
+    let facts =
+        RequestFacts { listener: arrival.listener, tls: arrival.tls, authority, path: &path, fields: &head.fields };
     match_request(snapshot, &facts)
 }
 

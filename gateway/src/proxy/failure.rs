@@ -63,9 +63,7 @@ impl Failure {
             Self::BadRequest => with(StatusCode::BAD_REQUEST, Severity::Debug, "bad_request"),
             Self::ClientGone => Consequence { status: None, severity: Severity::Debug, label: "client_gone" },
             Self::ClientTimeout => with(StatusCode::REQUEST_TIMEOUT, Severity::Debug, "client_timeout"),
-            Self::Unavailable(Unavailable::Crowded) => {
-                with(StatusCode::SERVICE_UNAVAILABLE, Severity::Warn, "crowded")
-            }
+            Self::Unavailable(Unavailable::Crowded) => with(StatusCode::SERVICE_UNAVAILABLE, Severity::Warn, "crowded"),
             Self::Unavailable(_) => with(StatusCode::SERVICE_UNAVAILABLE, Severity::Warn, "unavailable"),
             Self::UpstreamBroken => with(StatusCode::BAD_GATEWAY, Severity::Warn, "upstream_broken"),
             Self::UpstreamTimeout => with(StatusCode::GATEWAY_TIMEOUT, Severity::Warn, "upstream_timeout"),

@@ -150,7 +150,11 @@ mod tests {
     fn request(content_type: &str) -> RequestHead {
         let mut fields = Fields::default();
         fields.append(b"content-type", content_type.as_bytes());
-        RequestHead { fields, body: BodyLength::Unknown, ..RequestHead::new(Version::Http2, http::Method::POST, b"shop.test", b"/") }
+        RequestHead {
+            fields,
+            body: BodyLength::Unknown,
+            ..RequestHead::new(Version::Http2, http::Method::POST, b"shop.test", b"/")
+        }
     }
 
     fn value(head: &ResponseHead, name: Name) -> Option<String> {
@@ -159,7 +163,8 @@ mod tests {
 
     #[test]
     fn grpc_clients_get_a_status_of_theirs() {
-        for (status, code) in [(404, "12"), (503, "14"), (504, "14"), (421, "14"), (400, "13"), (403, "7"), (413, "8")] {
+        for (status, code) in [(404, "12"), (503, "14"), (504, "14"), (421, "14"), (400, "13"), (403, "7"), (413, "8")]
+        {
             let reply = Reply::new(StatusCode::from_u16(status).expect("a status"), "50 % off\n");
             for content_type in ["application/grpc", "application/grpc+proto"] {
                 let (head, body) = reply.message(&request(content_type), b"id");
@@ -174,7 +179,9 @@ mod tests {
     #[test]
     fn others_get_a_line_of_text() {
         let reply = Reply::new(StatusCode::NOT_FOUND, "no service has this host");
-        for content_type in ["application/grpc-web", "application/grpc-web+proto", "application/connect+proto", "text/plain"] {
+        for content_type in
+            ["application/grpc-web", "application/grpc-web+proto", "application/connect+proto", "text/plain"]
+        {
             let (head, body) = reply.message(&request(content_type), b"id");
             assert_eq!((head.status, &body[..]), (404, &b"no service has this host\n"[..]), "{content_type}");
             assert_eq!(value(&head, Name::GrpcStatus), None);

@@ -113,9 +113,13 @@ mod tests {
 
     #[test]
     fn webdav_methods_that_read_are_safe_and_unknown_ones_are_nothing() {
-        for (method, safe, idempotent) in
-            [("PROPFIND", true, true), ("REPORT", true, true), ("PUT", false, true), ("MOVE", false, false), ("X", false, false)]
-        {
+        for (method, safe, idempotent) in [
+            ("PROPFIND", true, true),
+            ("REPORT", true, true),
+            ("PUT", false, true),
+            ("MOVE", false, false),
+            ("X", false, false),
+        ] {
             let method = Method::from_bytes(method.as_bytes()).expect("a token");
             assert_eq!((is_safe(&method), is_idempotent(&method)), (safe, idempotent), "{method}");
         }

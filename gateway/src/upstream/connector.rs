@@ -42,11 +42,7 @@ pub struct UpstreamTimeouts {
 
 impl Default for UpstreamTimeouts {
     fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(5),
-            idle: Duration::from_millis(1_800),
-            ping: Duration::from_secs(20),
-        }
+        Self { connect: Duration::from_secs(5), idle: Duration::from_millis(1_800), ping: Duration::from_secs(20) }
     }
 }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::endpoints::clock;
 use super::address_policy::count_refused;
+use super::endpoints::clock;
 use super::{Cluster, Reach};
 
 /// How long an answer is used before it is asked for again. The system resolver doesn't tell the record's TTL.

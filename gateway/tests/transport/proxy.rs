@@ -13,8 +13,8 @@ use postern::proxy::{Postern, Settings};
 use postern::tables::Tables;
 use xds::Update;
 use xds::resource::{
-    Cluster, ClusterName, Discovery, EndpointSet, Forward, HostPattern, PackedRouteSet, PathMatch, Route, RouteSet, Split,
-    UpstreamProtocol, VirtualHost, Visibility, WildcardDepth,
+    Cluster, ClusterName, Discovery, EndpointSet, Forward, HostPattern, PackedRouteSet, PathMatch, Route, RouteSet,
+    Split, UpstreamProtocol, VirtualHost, Visibility, WildcardDepth,
 };
 
 pub(crate) struct TestProxy {
