@@ -1,0 +1,53 @@
+//! Postern as a peer: the build under test, or an earlier one.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use postern_tests::Result;
+use postern_tests::gateway::LISTENERS;
+use postern_tests::manifests::{KIngress, PathRule, Rule, Service, secret, to_yaml};
+use tokio::process::Command;
+
+use super::directory::HOST;
+use super::peer::Layout;
+use crate::GATEWAY;
+
+const NAMESPACE: &str = "bench";
+
+/// All clients have one address, which must not matter.
+const LIMITS: [&str; 2] = ["--max-connections=20000", "--max-connections-per-client=20000"];
+
+/// One thread. Without a program it is this executable.
+pub(super) fn peer(program: Option<&Path>, name: &str, layout: &Layout<'_>) -> Result<Command> {
+    let manifests = format!("{name}.d");
+    layout.directory.write(&format!("{manifests}/site.yaml"), objects(layout)?)?;
+    let mut command = match program {
+        Some(program) => Command::new(program),
+        None => {
+            let mut command = Command::new(std::env::current_exe()?);
+            command.arg(GATEWAY);
+            command
+        }
+    };
+    let mut source = OsString::from("dir:");
+    source.push(layout.directory.path(&manifests));
+    command.args(["gateway", "--threads=1", "--log-level=warn", "--memory-limit=off", "--source"]).arg(source);
+    command.args(LIMITS).arg(format!("--access-log={}", if layout.log.is_some() { "on" } else { "off" }));
+    for listener in LISTENERS {
+        let address = if listener == "external-https" { layout.https.to_string() } else { "off".to_owned() };
+        command.arg("--listen").arg(format!("{listener}={address}"));
+    }
+    Ok(command)
+}
+
+fn objects(layout: &Layout<'_>) -> Result<String> {
+    let kingress = KIngress::new(NAMESPACE, "bench").tls(&[HOST], "bench").rule(
+        Rule::external(&[HOST])
+            .path(PathRule::to("http1"))
+            .path(PathRule::prefix("/grpc/").split(postern_tests::manifests::Split::new("h2c", 100))),
+    );
+    let mut objects = Service::new(NAMESPACE, "http1").endpoint(layout.http1).objects();
+    objects.extend(Service::new(NAMESPACE, "h2c").port_name("h2c").endpoint(layout.h2c).objects());
+    objects.extend([kingress.object(), secret(NAMESPACE, "bench", &layout.directory.certificate)]);
+    to_yaml(&objects)
+}
