@@ -16,12 +16,10 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::{Args, Parser, ValueEnum};
 use postern_tests::{Result, ensure};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::Output;
+use crate::{Output, raise_file_limit};
 
 mod attack;
-mod backend;
 mod case;
 mod limits;
 mod processors;
@@ -121,19 +119,6 @@ pub(crate) fn attack(arguments: impl Iterator<Item = OsString>) -> Result<ExitCo
     rustix::process::nice(NICENESS)?;
     let name = std::iter::once(OsString::from(crate::ATTACKER));
     attack::main(&attack::Arguments::parse_from(name.chain(arguments)))
-}
-
-/// The backends' process, until its input ends.
-pub(crate) fn backends() -> Result<ExitCode> {
-    raise_file_limit()?;
-    backend::main()
-}
-
-/// Lets this process and its children open as many files as they may, and returns how many these are.
-fn raise_file_limit() -> Result<u64> {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
-    Ok(maximum.unwrap_or(u64::MAX))
 }
 
 /// A time from whole seconds.

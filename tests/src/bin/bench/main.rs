@@ -10,9 +10,12 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use postern_tests::Result;
 use postern_tests::ca::KeyKind;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+mod backend;
 mod cache;
 mod careless;
+mod churn;
 mod cluster;
 mod events;
 mod fleet;
@@ -36,8 +39,11 @@ const GATEWAY: &str = "gateway-under-test";
 /// The first argument with which this executable attacks a gateway.
 const ATTACKER: &str = "hostile-attacker";
 
-/// The first argument with which this executable is the backends of a gateway under attack.
-const BACKENDS: &str = "hostile-backends";
+/// The first argument with which this executable makes requests at a steady rate.
+const CHURN_LOAD: &str = "churn-load";
+
+/// The first argument with which this executable is backends.
+const BACKENDS: &str = "backends";
 
 /// The first argument with which this executable is a client of the gateway and its peers.
 const VISITOR: &str = "peers-visitor";
@@ -59,6 +65,7 @@ enum Benchmark {
     Cost(Cost),
     Hostile(hostile::Arguments),
     Peers(peers::Arguments),
+    Churn(churn::Arguments),
 }
 
 /// Benchmarks that print a report of figures.
@@ -128,8 +135,9 @@ fn main() -> ExitCode {
     let program = arguments.next().unwrap_or_default();
     let mut arguments = arguments.peekable();
     let with_name = |name: &str| std::iter::once(OsString::from(name));
-    let is_child =
-        |first: &OsString| [GATEWAY, CLUSTER, ATTACKER, BACKENDS, VISITOR].into_iter().any(|name| first == name);
+    let is_child = |first: &OsString| {
+        [GATEWAY, CLUSTER, ATTACKER, BACKENDS, VISITOR, CHURN_LOAD].into_iter().any(|name| first == name)
+    };
     if arguments.peek().is_some_and(is_child)
         && let Err(error) = end_with_parent()
     {
@@ -145,10 +153,13 @@ fn main() -> ExitCode {
         return ended(hostile::attack(arguments));
     }
     if arguments.next_if(|first| first == BACKENDS).is_some() {
-        return ended(hostile::backends());
+        return ended(backend::main(arguments));
     }
     if arguments.next_if(|first| first == VISITOR).is_some() {
         return ended(peers::visit(arguments));
+    }
+    if arguments.next_if(|first| first == CHURN_LOAD).is_some() {
+        return ended(churn::load(arguments));
     }
     let arguments = Arguments::parse_from(std::iter::once(program).chain(arguments));
     ended(run(&arguments.benchmark))
@@ -172,10 +183,18 @@ fn run(benchmark: &Benchmark) -> Result<ExitCode> {
     runtime.block_on(async {
         match benchmark {
             Benchmark::Hostile(arguments) => hostile::measure(arguments).await,
+            Benchmark::Churn(arguments) => churn::measure(arguments).await,
             Benchmark::Peers(arguments) => peers::measure(arguments).await,
             Benchmark::Cost(cost) => measure(cost).await.map(|()| ExitCode::SUCCESS),
         }
     })
+}
+
+/// Lets this process and its children open as many files as they may, and returns how many these are.
+fn raise_file_limit() -> Result<u64> {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
+    Ok(maximum.unwrap_or(u64::MAX))
 }
 
 /// A value's name on the command line.

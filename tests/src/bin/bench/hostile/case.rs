@@ -10,8 +10,8 @@ use super::attack::hello::{self, Hello};
 use super::attack::http1::{self, Http1};
 use super::attack::http2::Http2;
 use super::attack::script::Script;
-use super::backend::{NEVER, STUCK, bytes};
 use super::site::HOST;
+use crate::backend::{NEVER, STUCK, bytes};
 
 /// Streams of a connection; most servers allow 100.
 const STREAMS: usize = 99;

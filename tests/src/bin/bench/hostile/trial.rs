@@ -1,6 +1,6 @@
 //! One trial: a gateway in its group, a visitor alone, and the visitor beside an attacker.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use postern_tests::Result;
@@ -17,7 +17,8 @@ use super::site::Site;
 use super::visitor::{Visitor, Visits};
 use super::watch::Watch;
 use super::{Arguments, Case, seconds};
-use crate::{ATTACKER, BACKENDS, GATEWAY};
+use crate::backend::{Backends, Buffers};
+use crate::{ATTACKER, GATEWAY};
 
 /// A gateway with a fifth of a processor has read the large certificates within this.
 const START: Duration = Duration::from_secs(180);
@@ -31,7 +32,7 @@ pub(super) struct Trial<'a> {
     program: Program,
     site: Site,
     large_site: Site,
-    backends: Conversation,
+    backends: Backends,
 }
 
 /// What a trial found.
@@ -66,16 +67,12 @@ impl Row {
 impl<'a> Trial<'a> {
     /// Starts the backends and writes the manifests.
     pub(super) async fn prepare(arguments: &'a Arguments) -> Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg(BACKENDS);
-        let mut backends = Conversation::start("backends", command)?;
-        let ready = backends.hear(ANSWER).await?;
-        let addresses: Vec<SocketAddr> = serde_json::from_value(ready["addresses"].clone())?;
+        let backends = Backends::start(Buffers::Small).await?;
         let program = match &arguments.gateway {
             Some(path) => Program::new(path),
             None => Program::this_executable(GATEWAY)?,
         };
-        let (site, large_site) = (Site::write(&addresses, false)?, Site::write(&addresses, true)?);
+        let (site, large_site) = (Site::write(&backends.addresses, false)?, Site::write(&backends.addresses, true)?);
         Ok(Self { arguments, program, site, large_site, backends })
     }
 

@@ -14,8 +14,8 @@ use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, timeout};
 
-use super::backend::bytes;
 use super::site::HOST;
+use crate::backend::bytes;
 
 /// From one visit to the next.
 const EVERY: Duration = Duration::from_millis(100);

@@ -3,6 +3,7 @@
 use clap::ValueEnum;
 
 use super::client::{Client, H2load, Own, Wrk};
+use crate::backend::UPLOAD;
 
 /// A kind of load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -50,11 +51,15 @@ impl Case {
         matches!(self, Self::IdleH1 | Self::IdleH2)
     }
 
+    /// How many times as long a turn is: opening a thousand connections must not be much of it.
+    pub(super) fn times_as_long(self) -> u32 {
+        if matches!(self, Self::H1On1000 | Self::H2On1000) { 3 } else { 1 }
+    }
+
     /// Who makes the load.
     pub(super) fn client(self) -> Client {
         const KIB: &str = "/1k";
         const MIB: &str = "/1m";
-        const UPLOAD: &str = "/upload";
         let h1 = |connections, path| Client::Wrk(Wrk { connections, path, body: false });
         let h2 = |connections, streams, path| Client::H2load(H2load { connections, streams, path, body: None });
         match self {

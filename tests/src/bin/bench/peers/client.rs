@@ -22,7 +22,7 @@ use crate::{VISITOR, careless};
 mod output;
 
 /// A client ends this long after its time at the latest.
-const GRACE: Duration = Duration::from_secs(20);
+const GRACE: Duration = Duration::from_secs(60);
 
 /// A client for one case.
 #[derive(Clone, Copy, Debug)]
@@ -62,12 +62,14 @@ pub(super) enum Own {
 }
 
 /// What came of a client's turn; times in milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Outcome {
     /// Requests that were answered with 2xx.
     pub(super) succeeded: u64,
     /// Other answers, and requests without one.
     pub(super) failed: u64,
+    /// What the client says about failures.
+    pub(super) failures: Option<String>,
     pub(super) p50: Option<f64>,
     pub(super) p99: Option<f64>,
 }

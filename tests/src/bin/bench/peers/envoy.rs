@@ -42,7 +42,7 @@ fn configuration(layout: &Layout<'_>) -> Value {
     json!({
         "static_resources": {
             "listeners": [listener],
-            "clusters": [cluster("http1", layout.http1, false), cluster("h2c", layout.h2c, true)],
+            "clusters": [cluster("http1", layout.http1, false), cluster("h2c", layout.h2c, true), cluster("uploads", layout.uploads, false)],
         },
     })
 }
@@ -53,7 +53,7 @@ fn connection_manager(layout: &Layout<'_>) -> Value {
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "https", "codec_type": "AUTO", "use_remote_address": true,
         "route_config": {"virtual_hosts": [{
-            "name": "all", "domains": ["*"], "routes": [route("/grpc/", "h2c"), route("/", "http1")],
+            "name": "all", "domains": ["*"], "routes": [route("/grpc/", "h2c"), route("/-/", "uploads"), route("/", "http1")],
         }]},
         "http_filters": [{
             "name": "envoy.filters.http.router",

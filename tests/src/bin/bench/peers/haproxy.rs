@@ -8,13 +8,13 @@ use super::peer::Layout;
 
 /// One thread; connections to the upstream are shared by all clients.
 pub(super) fn peer(layout: &Layout<'_>) -> Result<Command> {
-    let Layout { directory, https, http1, h2c, log } = layout;
+    let Layout { directory, https, http1, h2c, uploads, log } = layout;
     // Standard output is the log file.
     let log = if log.is_some() { "log stdout format raw local0\n    option httplog" } else { "no log" };
     let configuration = format!(
         "global
     nbthread 1
-    maxconn 10000
+    maxconn 4000
 defaults
     mode http
     {log}
@@ -26,12 +26,15 @@ defaults
 frontend https
     bind {https} backlog 4096 ssl crt {both} alpn h2,http/1.1
     http-request set-header X-Forwarded-Proto https
+    use_backend uploads if {{ path_beg /-/ }}
     use_backend h2c if {{ path_beg /grpc/ }}
     default_backend http1
 backend http1
     server one {http1}
 backend h2c
     server one {h2c} proto h2
+backend uploads
+    server one {uploads}
 ",
         both = directory.path("both.pem").display(),
     );

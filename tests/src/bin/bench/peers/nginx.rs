@@ -48,12 +48,13 @@ pub(super) fn path_with_sbin() -> String {
 
 /// Bodies are passed on as they come, as the others do it, and none goes to disk.
 pub(super) fn peer(layout: &Layout<'_>) -> Result<Command> {
-    let Layout { directory, https, http1, h2c, log } = layout;
+    let Layout { directory, https, http1, h2c, uploads, log } = layout;
     let access_log = log.as_ref().map_or_else(|| "off".to_owned(), |log| log.display().to_string());
     let configuration = format!(
         "access_log {access_log};
          {http1_pool}
          {h2c_pool}
+         {uploads_pool}
          server {{
              listen {https} ssl http2 backlog=4096;
              server_name {HOST};
@@ -69,10 +70,12 @@ pub(super) fn peer(layout: &Layout<'_>) -> Result<Command> {
              proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
              proxy_set_header X-Forwarded-Proto $scheme;
              location / {{ proxy_pass http://http1; }}
+             location /-/ {{ proxy_pass http://uploads; }}
              location /grpc/ {{ grpc_pass grpc://h2c; }}
          }}",
         http1_pool = pool("http1", *http1),
         h2c_pool = pool("h2c", *h2c),
+        uploads_pool = pool("uploads", *uploads),
         chain = directory.path("chain.pem").display(),
         key = directory.path("key.pem").display(),
     );

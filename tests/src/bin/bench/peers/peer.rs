@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use postern_tests::patience::eventually;
 use postern_tests::{Result, address, ensure};
 use tokio::process::Command;
 
@@ -32,6 +31,7 @@ pub(super) struct Layout<'a> {
     pub(super) https: SocketAddr,
     pub(super) http1: SocketAddr,
     pub(super) h2c: SocketAddr,
+    pub(super) uploads: SocketAddr,
     /// The access log; `None` for none.
     pub(super) log: Option<PathBuf>,
 }
@@ -101,16 +101,14 @@ impl Peer {
         let file = |what: &str| directory.path(&format!("{}.{what}.log", kind.file()));
         let log = (log == AccessLog::Default).then(|| file("access"));
         let https = address::of_localhost()?;
-        let layout = Layout { directory, https, http1: upstream.http1, h2c: upstream.h2c, log };
+        let uploads = *upstream.uploads.addresses.first().ok_or("no backend")?;
+        let layout = Layout { directory, https, http1: upstream.http1, h2c: upstream.h2c, uploads, log };
         let mut process = Process::start(kind.command(arguments, &layout)?, &file("output"))?;
-        eventually(&format!("{} serves", kind.name()), async || {
-            process.is_running()?;
+        let probe = async || {
             let status = probe(https, "/1k").await?;
             ensure(status == 200, || format!("answered {status}"))
-        })
-        .await
-        .map_err(|error| format!("{error}; see .ci/install-peers"))?;
-        process.adopt()?;
+        };
+        process.ready(probe).await.map_err(|error| format!("{}: {error}", kind.name()))?;
         Ok(Self { kind, process, https, directory: directory.root().to_owned() })
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use postern_tests::Result;
 use postern_tests::gateway::LISTENERS;
-use postern_tests::manifests::{KIngress, PathRule, Rule, Service, secret, to_yaml};
+use postern_tests::manifests::{KIngress, PathRule, Rule, Service, Split, secret, to_yaml};
 use tokio::process::Command;
 
 use super::directory::HOST;
@@ -41,13 +41,15 @@ pub(super) fn peer(program: Option<&Path>, name: &str, layout: &Layout<'_>) -> R
 }
 
 fn objects(layout: &Layout<'_>) -> Result<String> {
-    let kingress = KIngress::new(NAMESPACE, "bench").tls(&[HOST], "bench").rule(
-        Rule::external(&[HOST])
-            .path(PathRule::to("http1"))
-            .path(PathRule::prefix("/grpc/").split(postern_tests::manifests::Split::new("h2c", 100))),
-    );
-    let mut objects = Service::new(NAMESPACE, "http1").endpoint(layout.http1).objects();
-    objects.extend(Service::new(NAMESPACE, "h2c").port_name("h2c").endpoint(layout.h2c).objects());
-    objects.extend([kingress.object(), secret(NAMESPACE, "bench", &layout.directory.certificate)]);
+    let to = |prefix: &str, service: &str| PathRule::prefix(prefix).split(Split::new(service, 100));
+    let rule = Rule::external(&[HOST]).path(PathRule::to("http1")).path(to("/grpc/", "h2c")).path(to("/-/", "uploads"));
+    let mut objects = Vec::new();
+    for (name, port, endpoint) in
+        [("http1", "http", layout.http1), ("h2c", "h2c", layout.h2c), ("uploads", "http", layout.uploads)]
+    {
+        objects.extend(Service::new(NAMESPACE, name).port_name(port).endpoint(endpoint).objects());
+    }
+    objects.push(KIngress::new(NAMESPACE, "bench").tls(&[HOST], "bench").rule(rule).object());
+    objects.push(secret(NAMESPACE, "bench", &layout.directory.certificate));
     to_yaml(&objects)
 }

@@ -6,7 +6,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use postern_tests::gateway::Usage;
-use postern_tests::{Result, ensure};
+use postern_tests::patience::eventually;
+use postern_tests::{Error, Result};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
@@ -28,22 +29,27 @@ impl Process {
         let output = fs::File::create(log)?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).kill_on_drop(true);
         let program = command.as_std().get_program().to_owned();
-        let child = command.spawn().map_err(|error| format!("{}: {error}", program.display()))?;
+        let child =
+            command.spawn().map_err(|error| format!("{}: {error}; see .ci/install-peers", program.display()))?;
         let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).ok_or("the process has no id")?;
         Ok(Self { child, log: log.to_owned(), pids: vec![pid] })
     }
 
-    /// An error if it has ended.
-    pub(super) fn is_running(&mut self) -> Result<()> {
-        let ended = self.child.try_wait()?;
-        ensure(ended.is_none(), || {
+    /// Waits until a probe succeeds, and finds the children that are there then.
+    pub(super) async fn ready(&mut self, probe: impl AsyncFn() -> Result<()>) -> Result<()> {
+        let ready = eventually("a server serves", async || match self.child.try_wait()? {
+            Some(status) => Ok(Err(Error::from(format!("a server ended: {status}")))),
+            None => probe().await.map(Ok),
+        });
+        let ready = ready.await.flatten();
+        ready.map_err(|error| {
             let log = fs::read_to_string(&self.log).unwrap_or_default();
-            format!("{} ended: {log}", self.log.display())
-        })
+            format!("{}: {error}\n{log}", self.log.display())
+        })?;
+        self.adopt()
     }
 
-    /// Finds its children, now that all are there.
-    pub(super) fn adopt(&mut self) -> Result<()> {
+    fn adopt(&mut self) -> Result<()> {
         let mut next = 0;
         while let Some(pid) = self.pids.get(next).copied() {
             self.pids.extend(children(pid)?);
@@ -59,6 +65,12 @@ impl Process {
 }
 
 impl Used {
+    /// This, and what others have used.
+    pub(super) fn and(mut self, others: Self) -> Self {
+        self.0.extend(others.0);
+        self
+    }
+
     /// CPU time since an earlier moment.
     pub(super) fn cpu_since(&self, earlier: &Self) -> Duration {
         self.0.iter().zip(&earlier.0).map(|(now, before)| now.cpu_since(before)).sum()
@@ -77,6 +89,11 @@ impl Drop for Process {
             let _ended = kill_process(*pid, Signal::KILL);
         }
     }
+}
+
+/// What one process has used.
+pub(super) fn used_by(pid: Pid) -> Result<Used> {
+    Ok(Used(vec![Usage::of(pid)?]))
 }
 
 /// The children of a process (proc(5), `/proc/PID/task/TID/children`).

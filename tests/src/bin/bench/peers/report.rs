@@ -78,8 +78,9 @@ impl Table {
 
     /// The median of 99th percentiles in milliseconds, where the client says them.
     fn p99(&self, kind: Kind) -> Option<f64> {
-        let all = sorted(self.turns(kind).filter_map(|turn| turn.outcome.p99));
-        (!all.is_empty()).then(|| median(&all))
+        let all =
+            sorted(self.turns(kind).filter(|turn| turn.outcome.succeeded > 0).filter_map(|turn| turn.outcome.p99));
+        median(&all)
     }
 
     fn failed(&self, kind: Kind) -> u64 {
@@ -126,11 +127,11 @@ impl fmt::Display for Table {
         for &kind in &self.kinds {
             let (costs, ratios) = (self.costs(kind), self.ratios(kind));
             let figure = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), shown);
-            let spread = [ratios.first().copied(), Some(median(&ratios)), ratios.last().copied()];
+            let spread = [ratios.first().copied(), median(&ratios), ratios.last().copied()];
             let spread = spread.map(|ratio| ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}")));
             let spread = if kind == Kind::Postern { String::new() } else { spread.join("  ") + " ×" };
             let wanted = at_most(self.case, kind).map(|most| {
-                let mark = if median(&ratios) <= most { "" } else { "!" };
+                let mark = if median(&ratios).is_none_or(|ratio| ratio <= most) { "" } else { "!" };
                 format!("≤ {most:.2}{mark}")
             });
             writeln!(
@@ -138,7 +139,7 @@ impl fmt::Display for Table {
                 "{:14} {:>8} {:>8}  {spread:>24} {:>8}  {:>8} {:>7} {:>8}",
                 kind.name(),
                 figure(costs.first().copied()),
-                figure((!costs.is_empty()).then(|| median(&costs))),
+                figure(median(&costs)),
                 wanted.unwrap_or_default(),
                 figure(self.p99(kind)),
                 format!("{}/{}", self.dropped(kind), self.rounds.len()),
@@ -155,9 +156,9 @@ fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
     values
 }
 
-/// The middle one; not a number if there is none.
-fn median(sorted: &[f64]) -> f64 {
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+/// The middle one.
+fn median(sorted: &[f64]) -> Option<f64> {
+    sorted.get(sorted.len() / 2).copied()
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use super::upstream::Upstream;
 const WARM_UP: u32 = 1;
 
 /// What a peer's turn found; CPU times in seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Turn {
     #[serde(skip)]
     pub(super) kind: Kind,
@@ -40,7 +40,7 @@ impl Turn {
 /// Gives each peer a short turn that counts for nothing.
 pub(super) async fn warm_up(peers: &[Peer], case: Case) -> Result<()> {
     for peer in peers {
-        case.client().run(&peer.directory, peer.https, WARM_UP).await?;
+        case.client().run(&peer.directory, peer.https, WARM_UP * case.times_as_long()).await?;
     }
     Ok(())
 }
@@ -60,13 +60,13 @@ pub(super) async fn run(
     }
     let mut turns = Vec::new();
     for peer in order {
-        let before = (peer.process.used()?, upstream.process.used()?, of_children()?);
-        let outcome = case.client().run(&peer.directory, peer.https, seconds).await?;
+        let before = (peer.process.used()?, upstream.used()?, of_children()?);
+        let outcome = case.client().run(&peer.directory, peer.https, seconds * case.times_as_long()).await?;
         turns.push(Turn {
             kind: peer.kind,
             proxy: peer.process.used()?.cpu_since(&before.0).as_secs_f64(),
             client: of_children()? - before.2,
-            upstream: upstream.process.used()?.cpu_since(&before.1).as_secs_f64(),
+            upstream: upstream.used()?.cpu_since(&before.1).as_secs_f64(),
             outcome,
         });
     }

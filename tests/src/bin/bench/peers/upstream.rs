@@ -3,18 +3,20 @@
 use std::net::SocketAddr;
 
 use postern_tests::client::get_plain;
-use postern_tests::patience::eventually;
 use postern_tests::{Result, address, ensure};
 
 use super::directory::Directory;
 use super::nginx;
-use super::process::Process;
+use super::process::{Process, Used, used_by};
+use crate::backend::{Backends, Buffers};
 
 /// A running upstream.
 pub(super) struct Upstream {
     pub(super) process: Process,
     pub(super) http1: SocketAddr,
     pub(super) h2c: SocketAddr,
+    /// Reads uploads to their end before it answers, which nginx by itself does not.
+    pub(super) uploads: Backends,
 }
 
 impl Upstream {
@@ -23,14 +25,21 @@ impl Upstream {
         directory.write("site/1m", vec![b'm'; 1 << 20])?;
         let command = nginx::command(directory, "upstream", &configuration(directory, http1, h2c))?;
         let mut process = Process::start(command, &directory.path("upstream.log"))?;
-        eventually("the upstream serves", async || {
-            process.is_running()?;
+        let probe = async || {
             let reply = get_plain(http1, "/1k").await?;
             ensure(reply.status == 200 && reply.body.len() == 1024, || format!("answered {}", reply.status))
-        })
-        .await?;
-        process.adopt()?;
-        Ok(Self { process, http1, h2c })
+        };
+        process.ready(probe).await?;
+        let uploads = Backends::start(Buffers::Default).await?;
+        Ok(Self { process, http1, h2c, uploads })
+    }
+}
+
+impl Upstream {
+    /// What all processes of the upstream have used.
+    pub(super) fn used(&self) -> Result<Used> {
+        let pid = self.uploads.pid().ok_or("the backends have ended")?;
+        Ok(self.process.used()?.and(used_by(pid)?))
     }
 }
 
@@ -43,9 +52,7 @@ fn configuration(directory: &Directory, http1: SocketAddr, h2c: SocketAddr) -> S
              root {root}/site;
              sendfile on;
              open_file_cache max=10;
-             client_max_body_size 0;
              location = /1k {{ default_type text/plain; return 200 '{body}'; }}
-             location = /upload {{ return 200 'taken'; }}
              location /grpc/ {{ default_type application/grpc; add_trailer grpc-status 0; return 200 'reply'; }}
          }}",
         root = directory.root().display(),

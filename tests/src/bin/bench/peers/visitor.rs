@@ -9,7 +9,6 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use postern_tests::client::{Call, Connection, Reply, sources};
 use postern_tests::{Result, ensure};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::pki_types::ServerName;
 use serde_json::json;
 use tokio::io::AsyncReadExt;
@@ -18,7 +17,7 @@ use tokio_rustls::TlsConnector;
 
 use super::client::{Outcome, visit};
 use super::directory::HOST;
-use crate::careless;
+use crate::{careless, raise_file_limit};
 
 /// Clients that shake hands at the same time.
 const CLIENTS: usize = 16;
@@ -87,8 +86,7 @@ async fn handshakes(https: SocketAddr, time: Duration) -> Result<Outcome> {
 }
 
 async fn hold(https: SocketAddr, count: usize, http2: bool) -> Result<()> {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
+    raise_file_limit()?;
     let config = careless::config(Some(if http2 { "h2" } else { "http/1.1" }))?;
     let call = Call::get(&format!("https://{HOST}/1k"));
     let mut connections = Vec::new();

@@ -18,10 +18,14 @@ pub(super) fn wrk(text: &str) -> Result<Outcome> {
     // "connect 0, read 3, write 0, timeout 2"
     let errors = line("Socket errors: ").unwrap_or_default();
     let errors: u64 = errors.split(", ").filter_map(|error| error.rsplit(' ').next()?.parse::<u64>().ok()).sum();
+    let failed = refused + errors;
+    let failures = text.lines().filter(|line| line.contains("Socket errors:") || line.contains("Non-2xx"));
+    let failures = (failed > 0).then(|| failures.map(str::trim).collect::<Vec<_>>().join("; "));
     let percentile = |share: &str| line(share).and_then(|time| millis(time.trim()));
     Ok(Outcome {
         succeeded: requests.parse::<u64>()?.saturating_sub(refused),
-        failed: refused + errors,
+        failed,
+        failures,
         p50: percentile("50%"),
         p99: percentile("99%"),
     })
@@ -57,8 +61,9 @@ pub(super) fn h2load(text: &str) -> Result<Outcome> {
         failed += count(requests, word)?;
     }
     // Those of 4xx and 5xx h2load calls failed too.
-    let other = count(codes, "3xx")?;
-    Ok(Outcome { succeeded: count(codes, "2xx")?, failed: failed + other, p50: None, p99: None })
+    failed += count(codes, "3xx")?;
+    let failures = (failed > 0).then(|| format!("{requests}; {codes}"));
+    Ok(Outcome { succeeded: count(codes, "2xx")?, failed, failures, p50: None, p99: None })
 }
 
 #[cfg(test)]
@@ -80,7 +85,9 @@ mod tests {
     fn h2load_is_read_with_its_failures() {
         let text = "finished in 4.00s, 22000 req/s, 25MB/s\nrequests: 88000 total, 88040 started, 88000 done, 87900 \
                     succeeded, 100 failed, 7 errored, 2 timeout\nstatus codes: 87890 2xx, 10 3xx, 60 4xx, 40 5xx\n";
-        assert_eq!(h2load(text).unwrap(), Outcome { succeeded: 87_890, failed: 119, p50: None, p99: None });
+        let outcome = h2load(text).unwrap();
+        assert_eq!((outcome.succeeded, outcome.failed), (87_890, 119));
+        assert!(outcome.failures.unwrap().contains("40 5xx"));
         assert!(h2load("requests: none").is_err());
     }
 }

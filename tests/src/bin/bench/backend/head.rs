@@ -1,11 +1,19 @@
-//! Requests, of which only the target is kept.
+//! Requests, of which only target and length are kept.
 
 use std::io;
 
 use tokio::net::TcpStream;
 
-/// What is kept of a head: more than any target of the attacks has.
-const KEPT: usize = 256;
+/// What is kept of a head: more than target and length take.
+const KEPT: usize = 2 * 1024;
+
+/// What is known of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) target: String,
+    /// Bytes of the body, if the head says so; chunks are not understood.
+    pub(super) length: usize,
+}
 
 /// Reader of one head after the other.
 #[derive(Debug, Default)]
@@ -14,16 +22,16 @@ pub(super) struct Scanner {
 }
 
 impl Scanner {
-    /// The target of the next request; `None` at the end of the stream. Comes before the rest of the head if `is_last`
-    /// holds for it, and then nothing more can be read with this.
-    pub(super) async fn next(&mut self, stream: &TcpStream, is_last: fn(&str) -> bool) -> io::Result<Option<String>> {
+    /// The next request; `None` at the end of the stream. Comes before the rest of the head if `is_last` holds for its
+    /// target, and then nothing more can be read with this.
+    pub(super) async fn next(&mut self, stream: &TcpStream, is_last: fn(&str) -> bool) -> io::Result<Option<Head>> {
         let (mut kept, mut end) = (Vec::new(), End::default());
         loop {
             let found = end.find(&self.unread);
             keep(&mut kept, &self.unread);
             self.unread.drain(..found.unwrap_or(self.unread.len()));
             if let Some(target) = target(&kept).filter(|target| found.is_some() || is_last(target)) {
-                return Ok(Some(target.to_owned()));
+                return Ok(Some(Head { target: target.to_owned(), length: length(&kept) }));
             }
             if found.is_some() {
                 return Err(io::ErrorKind::InvalidData.into());
@@ -32,6 +40,25 @@ impl Scanner {
                 return Ok(None);
             }
         }
+    }
+
+    /// Reads past this much of a body.
+    pub(super) async fn skip(&mut self, stream: &TcpStream, mut length: usize) -> io::Result<()> {
+        let first = length.min(self.unread.len());
+        self.unread.drain(..first);
+        length -= first;
+        while length > 0 {
+            let unread = &mut self.unread;
+            let more = read(stream, |bytes| {
+                let part = length.min(bytes.len());
+                length -= part;
+                unread.extend_from_slice(&bytes[part..]);
+            });
+            if !more.await? {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(())
     }
 }
 
@@ -87,6 +114,15 @@ fn target(head: &[u8]) -> Option<&str> {
     std::str::from_utf8(target).ok()
 }
 
+/// What `Content-Length` says; nothing if it is not there.
+fn length(head: &[u8]) -> usize {
+    let head = String::from_utf8_lossy(head);
+    let value = head.lines().filter_map(|line| line.split_once(':')).find_map(|(name, value)| {
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok()).flatten()
+    });
+    value.unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncWriteExt;
@@ -100,7 +136,10 @@ mod tests {
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (server, _) = listener.accept().await.unwrap();
         let writing = tokio::spawn(async move {
-            for piece in b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\n\r\nGET /last HTTP/1.1\r\n".chunks(3) {
+            for piece in
+                b"POST /a HTTP/1.1\r\ncontent-LENGTH: 5\r\n\r\nhelloGET /b HTTP/1.1\r\n\r\nGET /last HTTP/1.1\r\n"
+                    .chunks(3)
+            {
                 client.write_all(piece).await.unwrap();
                 tokio::task::yield_now().await;
             }
@@ -108,8 +147,9 @@ mod tests {
         });
         let mut scanner = Scanner::default();
         for wanted in ["/a", "/b", "/last"] {
-            let found = scanner.next(&server, |target| target == "/last").await.unwrap();
-            assert_eq!(found.as_deref(), Some(wanted));
+            let found = scanner.next(&server, |target| target == "/last").await.unwrap().unwrap();
+            assert_eq!((found.target.as_str(), found.length), (wanted, if wanted == "/a" { 5 } else { 0 }));
+            scanner.skip(&server, found.length).await.unwrap();
         }
         drop(writing.await.unwrap());
     }
