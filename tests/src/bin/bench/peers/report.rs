@@ -146,6 +146,11 @@ impl fmt::Display for Table {
                 self.failed(kind),
             )?;
         }
+        for &kind in &self.kinds {
+            if let Some(failures) = self.turns(kind).find_map(|turn| turn.outcome.failures.as_deref()) {
+                writeln!(f, "failures of {}, first round with any: {failures}", kind.name())?;
+            }
+        }
         Ok(())
     }
 }

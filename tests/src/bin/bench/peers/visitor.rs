@@ -82,7 +82,8 @@ async fn handshakes(https: SocketAddr, time: Duration) -> Result<Outcome> {
     took.sort_unstable();
     let at = |percent: usize| took.get((took.len() * percent).div_ceil(100).saturating_sub(1));
     let millis = |time: &Duration| time.as_secs_f64() * 1e3;
-    Ok(Outcome { succeeded: took.len() as u64, failed: *failed, p50: at(50).map(millis), p99: at(99).map(millis) })
+    let (p50, p99) = (at(50).map(millis), at(99).map(millis));
+    Ok(Outcome { succeeded: took.len() as u64, failed: *failed, failures: None, p50, p99 })
 }
 
 async fn hold(https: SocketAddr, count: usize, http2: bool) -> Result<()> {
