@@ -76,7 +76,7 @@ impl Backends {
     pub(crate) async fn start(buffers: Buffers) -> Result<Self> {
         const START: Duration = Duration::from_secs(20);
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg(BACKENDS).arg(value_name(buffers));
+        command.arg(BACKENDS).arg(value_name(&buffers));
         let mut process = Conversation::start("backends", command)?;
         let ready = process.hear(START).await?;
         Ok(Self { process, addresses: serde_json::from_value(ready["addresses"].clone())? })

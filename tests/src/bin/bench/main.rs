@@ -198,7 +198,7 @@ fn raise_file_limit() -> Result<u64> {
 }
 
 /// A value's name on the command line.
-fn value_name(value: impl ValueEnum) -> String {
+fn value_name(value: &impl ValueEnum) -> String {
     value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 

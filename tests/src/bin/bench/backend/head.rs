@@ -66,7 +66,7 @@ impl Scanner {
 pub(super) async fn read(stream: &TcpStream, take: impl FnOnce(&[u8])) -> io::Result<bool> {
     loop {
         stream.readable().await?;
-        let mut buffer = [0; 64 * 1024];
+        let mut buffer = [0; 16 * 1024];
         match stream.try_read(&mut buffer) {
             Ok(count) => {
                 take(&buffer[..count]);

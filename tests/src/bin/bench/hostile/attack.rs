@@ -57,8 +57,8 @@ impl Arguments {
     /// The command line.
     pub(super) fn to_args(&self) -> Vec<String> {
         let mut args = vec![
-            format!("--case={}", value_name(self.case)),
-            format!("--transport={}", value_name(self.transport)),
+            format!("--case={}", value_name(&self.case)),
+            format!("--transport={}", value_name(&self.transport)),
             format!("--https={}", self.https),
             format!("--http={}", self.http),
             format!("--reopen-rate={}", self.reopen_rate),

@@ -38,7 +38,7 @@ pub(super) enum Case {
     Headers,
     /// The same, with headers that are 4 kB on the wire and 50 kB decoded.
     HeadersIndexed,
-    /// 3,000 connections that send half of a large ClientHello.
+    /// 3,000 connections that send half of a large `ClientHello`.
     Hellos,
     /// 2,500 HTTP/2 connections that idle after one request.
     Idle,

@@ -35,11 +35,11 @@ impl Setting {
     }
 
     pub(super) fn case_name(&self) -> String {
-        value_name(self.case)
+        value_name(&self.case)
     }
 
     pub(super) fn transport_name(&self) -> String {
-        value_name(self.transport)
+        value_name(&self.transport)
     }
 
     /// What the gateway's group is limited to.

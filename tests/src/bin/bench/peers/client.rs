@@ -95,9 +95,9 @@ impl Client {
                 command.arg(format!("-D{seconds}"));
                 if let Some((file, kind)) = h2load.body {
                     command.arg("-d").arg(directory.join(file));
-                    kind.into_iter().for_each(|kind| {
+                    if let Some(kind) = kind {
                         command.arg("-H").arg(format!("content-type: {kind}"));
-                    });
+                    }
                 }
                 command.arg(url(h2load.path));
                 (command, output::h2load)
@@ -113,9 +113,9 @@ impl Client {
 }
 
 /// Starts a process that opens this many connections and holds them until it is dropped.
-pub(super) async fn hold(https: SocketAddr, connections: usize, http2: bool) -> Result<Conversation> {
+pub(super) async fn hold(address: SocketAddr, connections: usize, http2: bool) -> Result<Conversation> {
     const OPENED: Duration = Duration::from_secs(120);
-    let mut command = own(https)?;
+    let mut command = own(address)?;
     command.arg("hold").arg(connections.to_string()).arg(if http2 { "h2" } else { "http/1.1" });
     let mut process = Conversation::start("client", command)?;
     let ready = process.hear(OPENED).await?;

@@ -34,7 +34,7 @@ impl Directory {
         let Issued { chain, key, .. } = &created.certificate;
         created.write("chain.pem", chain)?;
         created.write("key.pem", key)?;
-        created.write("both.pem", &format!("{chain}{key}"))?;
+        created.write("both.pem", format!("{chain}{key}"))?;
         created.write("upload", vec![b'u'; UPLOAD])?;
         created.write("upload.lua", UPLOAD_SCRIPT)?;
         created.write("grpc", GRPC)?;

@@ -21,13 +21,12 @@ const LIMITS: [&str; 2] = ["--max-connections=20000", "--max-connections-per-cli
 pub(super) fn peer(program: Option<&Path>, name: &str, layout: &Layout<'_>) -> Result<Command> {
     let manifests = format!("{name}.d");
     layout.directory.write(&format!("{manifests}/site.yaml"), objects(layout)?)?;
-    let mut command = match program {
-        Some(program) => Command::new(program),
-        None => {
-            let mut command = Command::new(std::env::current_exe()?);
-            command.arg(GATEWAY);
-            command
-        }
+    let mut command = if let Some(program) = program {
+        Command::new(program)
+    } else {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg(GATEWAY);
+        command
     };
     let mut source = OsString::from("dir:");
     source.push(layout.directory.path(&manifests));

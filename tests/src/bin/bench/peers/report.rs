@@ -100,13 +100,13 @@ impl Table {
             let (costs, ratios) = (self.costs(*kind), self.ratios(*kind));
             let turns: Vec<&Turn> = self.turns(*kind).collect();
             json!({
-                "name": value_name(*kind), "min": costs.first(), "median": median(&costs), "postern_is": ratios,
+                "name": value_name(kind), "min": costs.first(), "median": median(&costs), "postern_is": ratios,
                 "postern_is_median": median(&ratios), "wanted": at_most(self.case, *kind), "dropped": self.dropped(*kind),
                 "failed": self.failed(*kind), "p99": self.p99(*kind), "turns": turns,
             })
         };
         let peers: Vec<Value> = self.kinds.iter().map(peer).collect();
-        json!({"case": value_name(self.case), "access_log": value_name(self.log), "unit": self.unit(), "peers": peers})
+        json!({"case": value_name(&self.case), "access_log": value_name(&self.log), "unit": self.unit(), "peers": peers})
     }
 }
 
@@ -115,8 +115,8 @@ impl fmt::Display for Table {
         writeln!(
             f,
             "{}, access log {}: {} per request or connection",
-            value_name(self.case),
-            value_name(self.log),
+            value_name(&self.case),
+            value_name(&self.log),
             self.unit()
         )?;
         writeln!(

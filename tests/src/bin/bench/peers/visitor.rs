@@ -86,13 +86,13 @@ async fn handshakes(https: SocketAddr, time: Duration) -> Result<Outcome> {
     Ok(Outcome { succeeded: took.len() as u64, failed: *failed, failures: None, p50, p99 })
 }
 
-async fn hold(https: SocketAddr, count: usize, http2: bool) -> Result<()> {
+async fn hold(address: SocketAddr, count: usize, http2: bool) -> Result<()> {
     raise_file_limit()?;
     let config = careless::config(Some(if http2 { "h2" } else { "http/1.1" }))?;
     let call = Call::get(&format!("https://{HOST}/1k"));
     let mut connections = Vec::new();
     for _ in 0..count {
-        let stream = sources::connect(https, None).await?;
+        let stream = sources::connect(address, None).await?;
         let stream = TlsConnector::from(Arc::clone(&config)).connect(ServerName::try_from(HOST)?, stream).await?;
         let mut connection = Connection::open(stream, http2).await?;
         let reply = Reply::read(connection.send(&call).await?).await?;

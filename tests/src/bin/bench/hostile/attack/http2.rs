@@ -52,10 +52,10 @@ impl Http2 {
     }
 
     pub(super) async fn run(&self, stream: Box<dyn Stream>, counts: &Counts, pace: &Pace) -> io::Result<()> {
-        let (reader, writer) = split(stream);
+        let (reader, stream) = split(stream);
         let (events, happened) = mpsc::channel(EVENTS);
         let writer =
-            Writer { script: self, writer, next: 1, open: BTreeSet::new(), windows: Windows::default(), counts, pace };
+            Writer { script: self, stream, next: 1, open: BTreeSet::new(), windows: Windows::default(), counts, pace };
         tokio::select! {
             ended = read_events(reader, events) => ended,
             ended = writer.run(happened) => ended,
@@ -66,7 +66,7 @@ impl Http2 {
 /// The sending side.
 struct Writer<'a> {
     script: &'a Http2,
-    writer: WriteHalf<Box<dyn Stream>>,
+    stream: WriteHalf<Box<dyn Stream>>,
     /// Number of the next stream.
     next: u32,
     /// Streams that have not ended.
@@ -137,7 +137,7 @@ impl Writer<'_> {
     }
 
     async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.writer.write_all(bytes).await?;
-        self.writer.flush().await
+        self.stream.write_all(bytes).await?;
+        self.stream.flush().await
     }
 }
