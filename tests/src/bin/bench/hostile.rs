@@ -97,7 +97,7 @@ pub(crate) async fn measure(arguments: &Arguments) -> Result<ExitCode> {
         println!("{}", Report::head());
     }
     for setting in Setting::all(arguments) {
-        let row = trial.run(&setting).await?;
+        let row = trial.run(&setting).await;
         if arguments.output == Output::Human {
             println!("{}", report.line(&row));
         }

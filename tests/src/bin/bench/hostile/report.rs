@@ -104,6 +104,7 @@ impl Report {
         json!({
             "limit": row.setting.limit.as_u64(), "cpu_percent": row.setting.cpu,
             "transport": row.setting.transport_name(), "case": row.setting.case_name(),
+            "fault": row.fault,
             "killed": row.oom_kills > 0, "oom_kills": row.oom_kills, "ended": row.ended,
             "peak": row.peak, "peak_percent": 100.0 * row.peak_share(),
             "working_set_peak": row.working_set, "sockets_peak": row.sockets,
@@ -134,7 +135,7 @@ impl fmt::Display for Report {
             self.seconds
         )?;
         for row in &self.rows {
-            if let Some(failure) = row.beside.summary().first_failure {
+            if let Some(failure) = row.fault.clone().or_else(|| row.beside.summary().first_failure) {
                 let Row { setting, .. } = row;
                 writeln!(f, "{} {}% {}: {failure}", setting.limit, setting.cpu, setting.case_name())?;
             }

@@ -39,6 +39,8 @@ pub(super) struct Trial<'a> {
 #[derive(Clone, Debug)]
 pub(super) struct Row {
     pub(super) setting: Setting,
+    /// Why it could not be made, if so; the rest is empty then.
+    pub(super) fault: Option<String>,
     /// Processes that the kernel killed for the limit.
     pub(super) oom_kills: u64,
     /// How the gateway ended, if it did.
@@ -58,6 +60,23 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// A trial that could not be made: the gateway did not start, or did not serve without an attack.
+    fn failed(setting: &Setting, fault: String) -> Self {
+        Self {
+            setting: *setting,
+            fault: Some(fault),
+            oom_kills: 0,
+            ended: None,
+            peak: 0,
+            working_set: 0,
+            sockets: 0,
+            alone: Visits::default(),
+            beside: Visits::default(),
+            attack: attack::Report::default(),
+            processors: None,
+        }
+    }
+
     /// The highest usage as a share of the limit.
     pub(super) fn peak_share(&self) -> f64 {
         self.peak as f64 / self.setting.limit.as_u64() as f64
@@ -76,8 +95,12 @@ impl<'a> Trial<'a> {
         Ok(Self { arguments, program, site, large_site, backends })
     }
 
-    /// Makes one trial. An error means that it could not be made, not that the gateway did not hold.
-    pub(super) async fn run(&self, setting: &Setting) -> Result<Row> {
+    /// Makes one trial.
+    pub(super) async fn run(&self, setting: &Setting) -> Row {
+        self.attempt(setting).await.unwrap_or_else(|error| Row::failed(setting, error.to_string()))
+    }
+
+    async fn attempt(&self, setting: &Setting) -> Result<Row> {
         // Dropped after the gateway in it.
         let cgroup = Cgroup::create("postern-hostile-", setting.limits())?;
         let site = if setting.case == Case::Certificates { &self.large_site } else { &self.site };
@@ -101,6 +124,7 @@ impl<'a> Trial<'a> {
         }
         Ok(Row {
             setting: *setting,
+            fault: None,
             oom_kills: cgroup.memory()?.oom_kills,
             ended: gateway.has_ended()?.map(|status| status.to_string()),
             peak: cgroup.peak().unwrap_or_else(|| watch.usage()),

@@ -26,6 +26,10 @@ pub(super) fn faults(row: &Row, sources: u8) -> Vec<String> {
             faults.push(otherwise);
         }
     };
+    if row.fault.is_some() {
+        expect(false, "could not be tried".to_owned());
+        return faults;
+    }
     if row.oom_kills > 0 || row.ended.is_some() {
         expect(false, if row.oom_kills > 0 { "killed".to_owned() } else { "ended".to_owned() });
         return faults;
