@@ -72,6 +72,11 @@ impl Block {
         Self(vec![method, scheme]).named(0x01, authority).named(0x04, path)
     }
 
+    /// The pseudo-header field of a response with status 200, entry 8 of the static table.
+    pub fn status_ok() -> Self {
+        Self(vec![0x88])
+    }
+
     /// Adds a field that enters no table.
     pub fn field(self, name: &str, value: &str) -> Self {
         self.literal(0x00, name, value)

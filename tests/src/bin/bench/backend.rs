@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{BACKENDS, raise_file_limit, value_name};
 
+mod echo;
 mod head;
 
 use head::{Head, Scanner, read};
@@ -37,6 +38,12 @@ pub(crate) const STUCK: &str = "/-/stuck";
 
 /// Path of a request that is answered when all of its body was read.
 pub(crate) const UPLOAD: &str = "/-/upload";
+
+/// Path of a WebSocket whose bytes come back.
+pub(crate) const ECHO: &str = "/-/echo";
+
+/// What the preface of HTTP/2 seems to ask for.
+const PREFACE: &str = "*";
 
 /// Path of a response of this many bytes.
 const BYTES: &str = "/-/bytes/";
@@ -142,6 +149,8 @@ async fn serve(mut stream: TcpStream) -> std::io::Result<()> {
         match target.as_str() {
             NEVER => return drain(stream).await,
             STUCK => return hold(stream).await,
+            ECHO => return echo::websocket(stream).await,
+            PREFACE => return echo::streams(stream, scanner.unread()).await,
             UPLOAD => {
                 scanner.skip(&stream, length).await?;
                 respond(&mut stream, 0).await?;

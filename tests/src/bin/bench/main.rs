@@ -22,6 +22,7 @@ mod fleet;
 mod handshake;
 mod hit;
 mod hostile;
+mod http2;
 mod idle;
 mod load;
 mod peers;

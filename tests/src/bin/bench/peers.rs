@@ -27,6 +27,7 @@ mod postern;
 mod process;
 mod report;
 mod round;
+mod routes;
 mod upstream;
 mod visitor;
 mod wanted;

@@ -42,6 +42,11 @@ impl Scanner {
         }
     }
 
+    /// What was read beyond the last head.
+    pub(super) fn unread(&self) -> &[u8] {
+        &self.unread
+    }
+
     /// Reads past this much of a body.
     pub(super) async fn skip(&mut self, stream: &TcpStream, mut length: usize) -> io::Result<()> {
         let first = length.min(self.unread.len());

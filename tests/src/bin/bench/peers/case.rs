@@ -39,6 +39,10 @@ pub(super) enum Case {
     Handshake,
     /// Unary gRPC: HTTP/2 on both sides, 4 connections with 10 streams each, trailers.
     Grpc,
+    /// gRPC streams in both directions: 16 connections with 10 streams each, messages of 100 bytes, one at a time.
+    Bidi,
+    /// Frames of `WebSockets`: 16 connections, messages of 100 bytes, one at a time.
+    Websocket,
     /// Memory per idle connection, HTTP/1.1.
     IdleH1,
     /// Memory per idle connection, HTTP/2.
@@ -81,6 +85,8 @@ impl Case {
                 Client::H2load(H2load { connections: 4, streams: 10, path: "/grpc/test.Test/Unary", body })
             }
             Self::Handshake => Client::Own(Own::Handshakes),
+            Self::Bidi => Client::Own(Own::Bidi),
+            Self::Websocket => Client::Own(Own::Websocket),
             Self::IdleH1 => Client::Own(Own::Hold { http2: false }),
             Self::IdleH2 => Client::Own(Own::Hold { http2: true }),
         }

@@ -57,6 +57,10 @@ pub(super) struct H2load {
 pub(super) enum Own {
     /// A new connection for each request.
     Handshakes,
+    /// Messages of `WebSockets`.
+    Websocket,
+    /// Messages of gRPC streams.
+    Bidi,
     /// Connections that idle after one request.
     Hold { http2: bool },
 }
@@ -102,9 +106,15 @@ impl Client {
                 command.arg(url(h2load.path));
                 (command, output::h2load)
             }
-            Self::Own(_) => {
+            Self::Own(what) => {
+                let what = match what {
+                    Own::Handshakes => "handshakes",
+                    Own::Websocket => "websocket",
+                    Own::Bidi => "bidi",
+                    Own::Hold { .. } => return Err("connections that idle are no load".into()),
+                };
                 let mut command = own(https)?;
-                command.arg("handshakes").arg(seconds.to_string());
+                command.arg(what).arg(seconds.to_string());
                 (command, output::own)
             }
         };

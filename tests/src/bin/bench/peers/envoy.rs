@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::peer::Layout;
+use super::routes::Route;
 
 /// The executable that `.ci/install-peers` gets.
 pub(super) fn installed() -> PathBuf {
@@ -42,19 +43,22 @@ fn configuration(layout: &Layout<'_>) -> Value {
     json!({
         "static_resources": {
             "listeners": [listener],
-            "clusters": [cluster("http1", layout.http1, false), cluster("h2c", layout.h2c, true), cluster("uploads", layout.uploads, false)],
+            "clusters": layout.routes.iter().map(cluster).collect::<Vec<_>>(),
         },
     })
 }
 
 fn connection_manager(layout: &Layout<'_>) -> Value {
-    let route = |prefix: &str, cluster: &str| json!({"match": {"prefix": prefix}, "route": {"cluster": cluster, "timeout": "0s"}});
+    let route = |Route { name, prefix, upgrades, .. }: &Route| {
+        let upgrades = json!([{"upgrade_type": "websocket", "enabled": upgrades}]);
+        let action = json!({"cluster": name, "timeout": "0s", "upgrade_configs": upgrades});
+        json!({"match": {"prefix": prefix}, "route": action})
+    };
+    let routes: Vec<Value> = layout.routes.iter().map(route).collect();
     let mut manager = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "https", "codec_type": "AUTO", "use_remote_address": true,
-        "route_config": {"virtual_hosts": [{
-            "name": "all", "domains": ["*"], "routes": [route("/grpc/", "h2c"), route("/-/", "uploads"), route("/", "http1")],
-        }]},
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
         "http_filters": [{
             "name": "envoy.filters.http.router",
             "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
@@ -72,9 +76,10 @@ fn connection_manager(layout: &Layout<'_>) -> Value {
 }
 
 /// More connections and requests at a time than any case has.
-fn cluster(name: &str, address: SocketAddr, http2: bool) -> Value {
+fn cluster(route: &Route) -> Value {
     const MANY: u32 = 100_000;
-    let protocol = if http2 { "http2_protocol_options" } else { "http_protocol_options" };
+    let Route { name, upstream, http2, .. } = route;
+    let protocol = if *http2 { "http2_protocol_options" } else { "http_protocol_options" };
     json!({
         "name": name, "type": "STATIC", "connect_timeout": "5s",
         "circuit_breakers": {"thresholds": [{
@@ -87,7 +92,7 @@ fn cluster(name: &str, address: SocketAddr, http2: bool) -> Value {
             },
         },
         "load_assignment": {
-            "cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket(address)}}]}],
+            "cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket(*upstream)}}]}],
         },
     })
 }

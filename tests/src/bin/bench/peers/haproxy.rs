@@ -5,12 +5,19 @@ use tokio::process::Command;
 
 use super::nginx::path_with_sbin;
 use super::peer::Layout;
+use super::routes::Route;
 
 /// One thread; connections to the upstream are shared by all clients.
 pub(super) fn peer(layout: &Layout<'_>) -> Result<Command> {
-    let Layout { directory, https, http1, h2c, uploads, log } = layout;
+    let Layout { directory, https, routes, log } = layout;
     // Standard output is the log file.
     let log = if log.is_some() { "log stdout format raw local0\n    option httplog" } else { "no log" };
+    let uses = |Route { name, prefix, .. }: &Route| format!("    use_backend {name} if {{ path_beg {prefix} }}\n");
+    let backend = |Route { name, upstream, http2, .. }: &Route| {
+        format!("backend {name}\n    server one {upstream}{}\n", if *http2 { " proto h2" } else { "" })
+    };
+    let uses: String = routes.iter().map(uses).collect();
+    let backends: String = routes.iter().map(backend).collect();
     let configuration = format!(
         "global
     nbthread 1
@@ -26,16 +33,7 @@ defaults
 frontend https
     bind {https} backlog 4096 ssl crt {both} alpn h2,http/1.1
     http-request set-header X-Forwarded-Proto https
-    use_backend uploads if {{ path_beg /-/ }}
-    use_backend h2c if {{ path_beg /grpc/ }}
-    default_backend http1
-backend http1
-    server one {http1}
-backend h2c
-    server one {h2c} proto h2
-backend uploads
-    server one {uploads}
-",
+{uses}{backends}",
         both = directory.path("both.pem").display(),
     );
     let file = directory.write("haproxy.cfg", configuration)?;

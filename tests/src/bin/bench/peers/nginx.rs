@@ -1,12 +1,11 @@
 //! nginx: its command, and its configuration as a peer.
 
-use std::net::SocketAddr;
-
 use postern_tests::Result;
 use tokio::process::Command;
 
 use super::directory::{Directory, HOST};
 use super::peer::Layout;
+use super::routes::Route;
 
 /// Requests of a connection: more than are made.
 const ENDLESS: u64 = 1_000_000_000;
@@ -48,13 +47,13 @@ pub(super) fn path_with_sbin() -> String {
 
 /// Bodies are passed on as they come, as the others do it, and none goes to disk.
 pub(super) fn peer(layout: &Layout<'_>) -> Result<Command> {
-    let Layout { directory, https, http1, h2c, uploads, log } = layout;
+    let Layout { directory, https, routes, log } = layout;
     let access_log = log.as_ref().map_or_else(|| "off".to_owned(), |log| log.display().to_string());
+    let pools: String = routes.iter().map(pool).collect();
+    let locations: String = routes.iter().map(location).collect();
     let configuration = format!(
         "access_log {access_log};
-         {http1_pool}
-         {h2c_pool}
-         {uploads_pool}
+         {pools}
          server {{
              listen {https} ssl http2 backlog=4096;
              server_name {HOST};
@@ -65,25 +64,34 @@ pub(super) fn peer(layout: &Layout<'_>) -> Result<Command> {
              proxy_request_buffering off;
              proxy_max_temp_file_size 0;
              proxy_http_version 1.1;
-             proxy_set_header Connection '';
-             proxy_set_header Host $host;
-             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-             proxy_set_header X-Forwarded-Proto $scheme;
-             location / {{ proxy_pass http://http1; }}
-             location /-/ {{ proxy_pass http://uploads; }}
-             location /grpc/ {{ grpc_pass grpc://h2c; }}
+             {locations}
          }}",
-        http1_pool = pool("http1", *http1),
-        h2c_pool = pool("h2c", *h2c),
-        uploads_pool = pool("uploads", *uploads),
         chain = directory.path("chain.pem").display(),
         key = directory.path("key.pem").display(),
     );
     command(directory, "nginx", &configuration)
 }
 
-fn pool(name: &str, address: SocketAddr) -> String {
+fn pool(route: &Route) -> String {
+    let Route { name, upstream, .. } = route;
     format!(
-        "upstream {name} {{ server {address}; keepalive 1024; keepalive_requests {ENDLESS}; keepalive_timeout 600s; }}"
+        "upstream {name} {{ server {upstream}; keepalive 1024; keepalive_requests {ENDLESS}; keepalive_timeout 600s; }}\n"
+    )
+}
+
+fn location(route: &Route) -> String {
+    let Route { name, prefix, http2, upgrades, .. } = route;
+    if *http2 {
+        return format!("location {prefix} {{ grpc_pass grpc://{name}; grpc_read_timeout 600s; }}\n");
+    }
+    let connection = if *upgrades { "upgrade; proxy_set_header Upgrade $http_upgrade" } else { "''" };
+    format!(
+        "location {prefix} {{
+             proxy_pass http://{name};
+             proxy_set_header Connection {connection};
+             proxy_set_header Host $host;
+             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+             proxy_set_header X-Forwarded-Proto $scheme;
+         }}\n"
     )
 }

@@ -10,6 +10,7 @@ use tokio::process::Command;
 use super::client::probe;
 use super::directory::Directory;
 use super::process::Process;
+use super::routes::{Route, routes};
 use super::upstream::Upstream;
 use super::{AccessLog, Arguments, envoy, haproxy, nginx, postern};
 
@@ -29,9 +30,7 @@ pub(super) enum Kind {
 pub(super) struct Layout<'a> {
     pub(super) directory: &'a Directory,
     pub(super) https: SocketAddr,
-    pub(super) http1: SocketAddr,
-    pub(super) h2c: SocketAddr,
-    pub(super) uploads: SocketAddr,
+    pub(super) routes: &'a [Route],
     /// The access log; `None` for none.
     pub(super) log: Option<PathBuf>,
 }
@@ -101,8 +100,8 @@ impl Peer {
         let file = |what: &str| directory.path(&format!("{}.{what}.log", kind.file()));
         let log = (log == AccessLog::Default).then(|| file("access"));
         let https = address::of_localhost()?;
-        let uploads = *upstream.uploads.addresses.first().ok_or("no backend")?;
-        let layout = Layout { directory, https, http1: upstream.http1, h2c: upstream.h2c, uploads, log };
+        let routes = routes(upstream);
+        let layout = Layout { directory, https, routes: &routes, log };
         let mut process = Process::start(kind.command(arguments, &layout)?, &file("output"))?;
         let probe = async || {
             let status = probe(https, "/1k").await?;

@@ -10,6 +10,7 @@ use tokio::process::Command;
 
 use super::directory::HOST;
 use super::peer::Layout;
+use super::routes::Route;
 use crate::GATEWAY;
 
 const NAMESPACE: &str = "bench";
@@ -40,13 +41,11 @@ pub(super) fn peer(program: Option<&Path>, name: &str, layout: &Layout<'_>) -> R
 }
 
 fn objects(layout: &Layout<'_>) -> Result<String> {
-    let to = |prefix: &str, service: &str| PathRule::prefix(prefix).split(Split::new(service, 100));
-    let rule = Rule::external(&[HOST]).path(PathRule::to("http1")).path(to("/grpc/", "h2c")).path(to("/-/", "uploads"));
-    let mut objects = Vec::new();
-    for (name, port, endpoint) in
-        [("http1", "http", layout.http1), ("h2c", "h2c", layout.h2c), ("uploads", "http", layout.uploads)]
-    {
-        objects.extend(Service::new(NAMESPACE, name).port_name(port).endpoint(endpoint).objects());
+    let (mut objects, mut rule) = (Vec::new(), Rule::external(&[HOST]));
+    for Route { name, prefix, upstream, http2, .. } in layout.routes {
+        let port = if *http2 { "h2c" } else { "http" };
+        objects.extend(Service::new(NAMESPACE, name).port_name(port).endpoint(*upstream).objects());
+        rule = rule.path(PathRule::prefix(prefix).split(Split::new(name, 100)));
     }
     objects.push(KIngress::new(NAMESPACE, "bench").tls(&[HOST], "bench").rule(rule).object());
     objects.push(secret(NAMESPACE, "bench", &layout.directory.certificate));

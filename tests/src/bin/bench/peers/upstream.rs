@@ -15,8 +15,11 @@ pub(super) struct Upstream {
     pub(super) process: Process,
     pub(super) http1: SocketAddr,
     pub(super) h2c: SocketAddr,
-    /// Reads uploads to their end before it answers, which nginx by itself does not.
-    pub(super) uploads: Backends,
+    /// What nginx cannot be: it reads uploads to their end before it answers, and echoes messages.
+    backends: Backends,
+    pub(super) own: SocketAddr,
+    /// The same for HTTP/2.
+    pub(super) own_h2c: SocketAddr,
 }
 
 impl Upstream {
@@ -30,15 +33,16 @@ impl Upstream {
             ensure(reply.status == 200 && reply.body.len() == 1024, || format!("answered {}", reply.status))
         };
         process.ready(probe).await?;
-        let uploads = Backends::start(Buffers::Default).await?;
-        Ok(Self { process, http1, h2c, uploads })
+        let backends = Backends::start(Buffers::Default).await?;
+        let [own, own_h2c, ..] = backends.addresses[..] else { return Err("too few backends".into()) };
+        Ok(Self { process, http1, h2c, backends, own, own_h2c })
     }
 }
 
 impl Upstream {
     /// What all processes of the upstream have used.
     pub(super) fn used(&self) -> Result<Used> {
-        let pid = self.uploads.pid().ok_or("the backends have ended")?;
+        let pid = self.backends.pid().ok_or("the backends have ended")?;
         Ok(self.process.used()?.and(used_by(pid)?))
     }
 }

@@ -1,4 +1,4 @@
-//! This executable as a client: a handshake for each request, or connections that idle.
+//! This executable as a client, for what wrk and h2load cannot do.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -7,20 +7,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use postern_tests::client::{Call, Connection, Reply, sources};
-use postern_tests::{Result, ensure};
+use postern_tests::Result;
+use postern_tests::client::sources;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use serde_json::json;
-use tokio::io::AsyncReadExt;
-use tokio::time::Instant;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::client::{Outcome, visit};
 use super::directory::HOST;
-use crate::{careless, raise_file_limit};
+use crate::careless;
 
-/// Clients that shake hands at the same time.
-const CLIENTS: usize = 16;
+mod bidi;
+mod hold;
+mod websocket;
+
+/// Connections of a load.
+const CONNECTIONS: usize = 16;
 
 /// An order.
 #[derive(Clone, Debug, Parser)]
@@ -34,74 +39,109 @@ struct Arguments {
 enum What {
     /// Requests on connections of their own, for some seconds.
     Handshakes { seconds: u64 },
+    /// Messages of a WebSocket on each connection, one at a time.
+    Websocket { seconds: u64 },
+    /// Messages of gRPC streams in both directions, one at a time on each stream.
+    Bidi { seconds: u64 },
     /// Opens connections, makes a request on each, says so, and holds them until the input ends.
     Hold { connections: usize, protocol: String },
 }
 
 /// Carries an order out.
 pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode> {
-    let Arguments { https, what } =
-        Arguments::parse_from(std::iter::once(OsString::from(crate::VISITOR)).chain(arguments));
+    let name = std::iter::once(OsString::from(crate::VISITOR));
+    let Arguments { https, what } = Arguments::parse_from(name.chain(arguments));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        match what {
+        let outcome = match what {
             What::Handshakes { seconds } => {
-                let outcome = handshakes(https, Duration::from_secs(seconds)).await?;
-                println!("{}", serde_json::to_string(&outcome)?);
+                let config = careless::config(Some("http/1.1"))?;
+                repeat(seconds, async |record| handshake(&config, https, record).await).await
             }
-            What::Hold { connections, protocol } => hold(https, connections, protocol == "h2").await?,
-        }
+            What::Websocket { seconds } => {
+                let config = careless::config(Some("http/1.1"))?;
+                repeat(seconds, async |record| websocket::talk(connect(&config, https).await?, record).await).await
+            }
+            What::Bidi { seconds } => {
+                let config = careless::config(Some("h2"))?;
+                repeat(seconds, async |record| bidi::talk(connect(&config, https).await?, record).await).await
+            }
+            What::Hold { connections, protocol } => {
+                hold::hold(https, connections, protocol == "h2").await?;
+                return Ok(ExitCode::SUCCESS);
+            }
+        };
+        println!("{}", serde_json::to_string(&outcome)?);
         Ok(ExitCode::SUCCESS)
     })
 }
 
-async fn handshakes(https: SocketAddr, time: Duration) -> Result<Outcome> {
-    let (config, ends) = (careless::config(Some("http/1.1"))?, Instant::now() + time);
-    let outcomes = Arc::new(Mutex::new((Vec::new(), 0)));
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|_| {
-            let (config, outcomes) = (Arc::clone(&config), Arc::clone(&outcomes));
-            tokio::spawn(async move {
-                while Instant::now() < ends {
-                    let began = Instant::now();
-                    let status = visit(&config, https, "/1k").await;
-                    let mut outcomes = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
-                    match status {
-                        Ok(200) => outcomes.0.push(began.elapsed()),
-                        _ => outcomes.1 += 1,
-                    }
-                }
-            })
-        })
-        .collect();
-    for client in clients {
-        client.await?;
-    }
-    let mut outcomes = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
-    let (took, failed) = &mut *outcomes;
-    took.sort_unstable();
-    let at = |percent: usize| took.get((took.len() * percent).div_ceil(100).saturating_sub(1));
-    let millis = |time: &Duration| time.as_secs_f64() * 1e3;
-    let (p50, p99) = (at(50).map(millis), at(99).map(millis));
-    Ok(Outcome { succeeded: took.len() as u64, failed: *failed, failures: None, p50, p99 })
+/// Times of what succeeded, and how the first that did not has failed.
+#[derive(Debug, Default)]
+struct Record(Mutex<Recorded>);
+
+#[derive(Debug, Default)]
+struct Recorded {
+    took: Vec<Duration>,
+    failed: u64,
+    first_failure: Option<String>,
 }
 
-async fn hold(address: SocketAddr, count: usize, http2: bool) -> Result<()> {
-    raise_file_limit()?;
-    let config = careless::config(Some(if http2 { "h2" } else { "http/1.1" }))?;
-    let call = Call::get(&format!("https://{HOST}/1k"));
-    let mut connections = Vec::new();
-    for _ in 0..count {
-        let stream = sources::connect(address, None).await?;
-        let stream = TlsConnector::from(Arc::clone(&config)).connect(ServerName::try_from(HOST)?, stream).await?;
-        let mut connection = Connection::open(stream, http2).await?;
-        let reply = Reply::read(connection.send(&call).await?).await?;
-        ensure(reply.status == 200, || format!("answered {}", reply.status))?;
-        connections.push(connection);
+impl Record {
+    /// Adds what has succeeded just now.
+    fn succeeded(&self, began: Instant) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).took.push(began.elapsed());
     }
-    let open = || connections.iter().filter(|connection| connection.is_open()).count();
-    println!("{}", json!({"open": open()}));
-    let mut lines = String::new();
-    tokio::io::stdin().read_to_string(&mut lines).await?;
+
+    fn failed(&self, error: &postern_tests::Error) {
+        let mut recorded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        recorded.failed += 1;
+        recorded.first_failure.get_or_insert_with(|| error.to_string());
+    }
+
+    fn outcome(&self) -> Outcome {
+        let mut recorded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Recorded { took, failed, first_failure } = &mut *recorded;
+        took.sort_unstable();
+        let at = |percent: usize| took.get((took.len() * percent).div_ceil(100).saturating_sub(1));
+        let millis = |time: &Duration| time.as_secs_f64() * 1e3;
+        let (p50, p99) = (at(50).map(millis), at(99).map(millis));
+        Outcome { succeeded: took.len() as u64, failed: *failed, failures: first_failure.take(), p50, p99 }
+    }
+}
+
+/// Does something again and again on several connections side by side, for some seconds. What is going on then is broken off.
+async fn repeat(seconds: u64, what: impl AsyncFn(&Record) -> Result<()>) -> Outcome {
+    /// After a failure.
+    const PAUSE: Duration = Duration::from_millis(50);
+    let record = Record::default();
+    let clients = (0..CONNECTIONS).map(|_| async {
+        loop {
+            if let Err(error) = what(&record).await {
+                record.failed(&error);
+                sleep(PAUSE).await;
+            }
+        }
+    });
+    let clients = futures_util::future::join_all(clients);
+    tokio::select! {
+        _never = clients => {}
+        () = sleep(Duration::from_secs(seconds)) => {}
+    }
+    record.outcome()
+}
+
+async fn connect(config: &Arc<ClientConfig>, https: SocketAddr) -> Result<TlsStream<TcpStream>> {
+    let stream = sources::connect(https, None).await?;
+    Ok(TlsConnector::from(Arc::clone(config)).connect(ServerName::try_from(HOST)?, stream).await?)
+}
+
+/// A handshake, a request and a close.
+async fn handshake(config: &Arc<ClientConfig>, https: SocketAddr, record: &Record) -> Result<()> {
+    let began = Instant::now();
+    match visit(config, https, "/1k").await? {
+        200 => record.succeeded(began),
+        status => return Err(format!("answered {status}").into()),
+    }
     Ok(())
 }

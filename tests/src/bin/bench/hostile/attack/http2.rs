@@ -10,12 +10,11 @@ use tokio::sync::mpsc;
 
 use super::counts::Counts;
 use super::pace::Pace;
+use crate::http2::windows::Windows;
 
 mod reader;
-mod windows;
 
 use reader::{Event, read_events};
-use windows::Windows;
 
 /// Events that wait for the writer; above, the reader waits.
 const EVENTS: usize = 1_024;

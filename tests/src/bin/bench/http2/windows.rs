@@ -9,7 +9,7 @@ const INITIAL: i64 = 65_535;
 
 /// A window that has grown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Window {
+pub(crate) enum Window {
     /// `SETTINGS_INITIAL_WINDOW_SIZE`.
     Initial(i64),
     /// That of the connection, by this much.
@@ -20,7 +20,7 @@ pub(super) enum Window {
 
 impl Window {
     /// The initial window that a payload of SETTINGS names.
-    pub(super) fn of_settings(payload: &[u8]) -> Option<Self> {
+    pub(crate) fn of_settings(payload: &[u8]) -> Option<Self> {
         const INITIAL_WINDOW_SIZE: u16 = 4;
         let (settings, _) = payload.as_chunks::<6>();
         let found = settings.iter().find(|[a, b, ..]| u16::from_be_bytes([*a, *b]) == INITIAL_WINDOW_SIZE);
@@ -28,7 +28,7 @@ impl Window {
     }
 
     /// What a payload of `WINDOW_UPDATE` adds.
-    pub(super) fn of_update(stream: u32, payload: &[u8]) -> Option<Self> {
+    pub(crate) fn of_update(stream: u32, payload: &[u8]) -> Option<Self> {
         let more = i64::from(u32::from_be_bytes(payload.try_into().ok()?));
         Some(if stream == 0 { Self::Connection(more) } else { Self::Stream(stream, more) })
     }
@@ -36,7 +36,7 @@ impl Window {
 
 /// The windows of a connection and its open streams.
 #[derive(Debug)]
-pub(super) struct Windows {
+pub(crate) struct Windows {
     initial: i64,
     connection: i64,
     streams: BTreeMap<u32, i64>,
@@ -49,15 +49,15 @@ impl Default for Windows {
 }
 
 impl Windows {
-    pub(super) fn open(&mut self, stream: u32) {
+    pub(crate) fn open(&mut self, stream: u32) {
         self.streams.insert(stream, self.initial);
     }
 
-    pub(super) fn close(&mut self, stream: u32) {
+    pub(crate) fn close(&mut self, stream: u32) {
         self.streams.remove(&stream);
     }
 
-    pub(super) fn take(&mut self, window: Window) {
+    pub(crate) fn take(&mut self, window: Window) {
         match window {
             Window::Initial(size) => {
                 let more = size - self.initial;
@@ -74,7 +74,7 @@ impl Windows {
     }
 
     /// DATA that fills all windows.
-    pub(super) fn fill(&mut self) -> Vec<u8> {
+    pub(crate) fn fill(&mut self) -> Vec<u8> {
         static BODY: [u8; MAX_PAYLOAD] = [b'u'; MAX_PAYLOAD];
         let mut bytes = Vec::new();
         for (stream, window) in &mut self.streams {
