@@ -51,8 +51,10 @@ pub struct Memory {
     pub usage: u64,
     /// The same without what the kernel reclaims first.
     pub working_set: u64,
-    /// Bytes in the buffers of sockets. Part of `usage` in version 2, not in version 1.
+    /// Bytes in the buffers of sockets.
     pub sockets: u64,
+    /// Usage with the buffers of sockets, as version 2 counts it. Version 1 counts them beside its limit.
+    pub with_sockets: u64,
     /// Processes killed because the limit was reached.
     pub oom_kills: u64,
 }
@@ -141,10 +143,13 @@ impl Counter {
             Version::V1 => self.read("memory.kmem.tcp.usage_in_bytes").ok().and_then(|text| text.trim().parse().ok()),
             Version::V2 => value(&stat, "sock").ok(),
         };
+        let sockets = sockets.unwrap_or_default();
+        let beside = if self.version == Version::V1 { sockets } else { 0 };
         Ok(Memory {
             usage,
             working_set: usage.saturating_sub(value(&stat, inactive)?),
-            sockets: sockets.unwrap_or_default(),
+            sockets,
+            with_sockets: usage + beside,
             oom_kills: value(&self.read(events)?, "oom_kill")?,
         })
     }

@@ -51,6 +51,8 @@ pub(super) struct Row {
     pub(super) working_set: u64,
     /// The most bytes in the buffers of its sockets that were sampled.
     pub(super) sockets: u64,
+    /// The highest sum of both that was sampled: what version 2 counts against the limit.
+    pub(super) with_sockets: u64,
     /// Visits before the attack, and during it.
     pub(super) alone: Visits,
     pub(super) beside: Visits,
@@ -70,6 +72,7 @@ impl Row {
             peak: 0,
             working_set: 0,
             sockets: 0,
+            with_sockets: 0,
             alone: Visits::default(),
             beside: Visits::default(),
             attack: attack::Report::default(),
@@ -79,7 +82,16 @@ impl Row {
 
     /// The highest usage as a share of the limit.
     pub(super) fn peak_share(&self) -> f64 {
-        self.peak as f64 / self.setting.limit.as_u64() as f64
+        self.share(self.peak)
+    }
+
+    /// The same, as version 2 of cgroups counts.
+    pub(super) fn share_with_sockets(&self) -> f64 {
+        self.share(self.with_sockets)
+    }
+
+    fn share(&self, bytes: u64) -> f64 {
+        bytes as f64 / self.setting.limit.as_u64() as f64
     }
 }
 
@@ -130,6 +142,7 @@ impl<'a> Trial<'a> {
             peak: cgroup.peak().unwrap_or_else(|| watch.usage()),
             working_set: watch.working_set(),
             sockets: watch.sockets(),
+            with_sockets: watch.with_sockets(),
             alone,
             beside,
             attack,

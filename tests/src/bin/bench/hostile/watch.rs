@@ -23,6 +23,7 @@ struct Peaks {
     usage: AtomicU64,
     working_set: AtomicU64,
     sockets: AtomicU64,
+    with_sockets: AtomicU64,
     fault: Mutex<Option<String>>,
 }
 
@@ -40,6 +41,7 @@ impl Watch {
                         shared.usage.fetch_max(memory.usage, Relaxed);
                         shared.working_set.fetch_max(memory.working_set, Relaxed);
                         shared.sockets.fetch_max(memory.sockets, Relaxed);
+                        shared.with_sockets.fetch_max(memory.with_sockets, Relaxed);
                     }
                     Err(error) => {
                         *shared.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
@@ -64,6 +66,11 @@ impl Watch {
     /// Bytes in the buffers of sockets.
     pub(super) fn sockets(&self) -> u64 {
         self.peaks.sockets.load(Relaxed)
+    }
+
+    /// Bytes counted against the limit by version 2.
+    pub(super) fn with_sockets(&self) -> u64 {
+        self.peaks.with_sockets.load(Relaxed)
     }
 
     /// Why no samples are taken any more, if that is so.
