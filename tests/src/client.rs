@@ -16,6 +16,7 @@ use crate::patience::PATIENCE;
 use crate::{Result, ensure};
 
 mod connection;
+pub mod frames;
 pub mod hello;
 pub mod raw;
 pub mod sources;

@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::Pid;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
@@ -16,7 +17,7 @@ use crate::Result;
 pub struct Conversation {
     /// What errors call it.
     name: &'static str,
-    _child: Child,
+    child: Child,
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
 }
@@ -27,7 +28,12 @@ impl Conversation {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
         let input = child.stdin.take().ok_or("stdin is not piped")?;
         let output = BufReader::new(child.stdout.take().ok_or("stdout is not piped")?).lines();
-        Ok(Self { name, _child: child, input, output })
+        Ok(Self { name, child, input, output })
+    }
+
+    /// The process id; `None` once it has been waited for.
+    pub fn pid(&self) -> Option<Pid> {
+        Pid::from_raw(i32::try_from(self.child.id()?).ok()?)
     }
 
     /// Says something and waits for the answer.

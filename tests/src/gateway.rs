@@ -76,7 +76,7 @@ impl Program {
         let limit = options.file_limit.map(|files| format!("ulimit -n {files}; "));
         // The shell's own id is the program's, since it becomes the program.
         let enter =
-            options.cgroup.iter().map(|group| format!("echo $$ > '{}/cgroup.procs' || exit 1; ", group.display()));
+            options.cgroups.iter().map(|group| format!("echo $$ > '{}/cgroup.procs' || exit 1; ", group.display()));
         let before: String = limit.into_iter().chain(enter).collect();
         if before.is_empty() {
             return self.command();
@@ -108,15 +108,24 @@ pub struct Options {
     arguments: Vec<OsString>,
     cert_cache: Option<String>,
     file_limit: Option<u32>,
-    cgroup: Option<PathBuf>,
+    cgroups: Vec<PathBuf>,
     patience: Duration,
     quiet: bool,
+    without_stdout: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let cert_cache = Some("8MiB".to_owned());
-        Self { arguments: Vec::new(), cert_cache, file_limit: None, cgroup: None, patience: PATIENCE, quiet: false }
+        Self {
+            arguments: Vec::new(),
+            cert_cache,
+            file_limit: None,
+            cgroups: Vec::new(),
+            patience: PATIENCE,
+            quiet: false,
+            without_stdout: false,
+        }
     }
 }
 
@@ -150,9 +159,9 @@ impl Options {
         self
     }
 
-    /// Puts the process into the control group of this directory before it runs.
+    /// Puts the process into the control group of this directory before it runs, beside others that were named.
     pub fn cgroup(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.cgroup = Some(directory.into());
+        self.cgroups.push(directory.into());
         self
     }
 
@@ -165,6 +174,12 @@ impl Options {
     /// Does not print the end of the log when the gateway is dropped; [`Gateway::explain`] adds it to an error.
     pub fn quiet(mut self) -> Self {
         self.quiet = true;
+        self
+    }
+
+    /// Discards standard output, which has the access log.
+    pub fn without_stdout(mut self) -> Self {
+        self.without_stdout = true;
         self
     }
 
@@ -232,12 +247,13 @@ impl Gateway {
     pub fn spawn(program: &Program, manifests: &Path, options: &Options) -> Result<Self> {
         let mut command = program.command_with(options);
         command.args(options.arguments(manifests));
-        command.env_remove("POSTERN_LISTEN").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.env_remove("POSTERN_LISTEN").stdin(Stdio::null()).stderr(Stdio::piped());
+        command.stdout(if options.without_stdout { Stdio::null() } else { Stdio::piped() });
         let mut child = command.kill_on_drop(true).spawn()?;
         let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).ok_or("the process has no id")?;
         let log = Log::default();
-        let (stderr, stdout) = (child.stderr.take().ok_or("no stderr")?, child.stdout.take().ok_or("no stdout")?);
-        let readers = vec![log.follow(stderr), log.follow(stdout)];
+        let mut readers = vec![log.follow(child.stderr.take().ok_or("no stderr")?)];
+        readers.extend(child.stdout.take().map(|stdout| log.follow(stdout)));
         Ok(Self { child, pid, log, readers, addresses: BTreeMap::new(), quiet: options.quiet })
     }
 

@@ -14,6 +14,7 @@
 pub mod address;
 pub mod backend;
 pub mod ca;
+pub mod cgroup;
 pub mod client;
 pub mod cluster;
 pub mod conversation;

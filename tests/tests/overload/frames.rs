@@ -1,53 +1,23 @@
-//! HTTP/2 by hand: frames as no library would send them.
+//! An attacker's connection, on which frames are written by hand.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use postern_tests::Result;
+use postern_tests::client::frames::Block;
+pub(crate) use postern_tests::client::frames::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, PRIORITY, RST_STREAM, SETTINGS, SHUT,
+    WINDOW_UPDATE, frame,
+};
 use postern_tests::patience::PATIENCE;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-pub(crate) const DATA: u8 = 0x0;
-pub(crate) const HEADERS: u8 = 0x1;
-pub(crate) const PRIORITY: u8 = 0x2;
-pub(crate) const RST_STREAM: u8 = 0x3;
-pub(crate) const SETTINGS: u8 = 0x4;
-pub(crate) const PING: u8 = 0x6;
-pub(crate) const WINDOW_UPDATE: u8 = 0x8;
-pub(crate) const CONTINUATION: u8 = 0x9;
-
-pub(crate) const END_STREAM: u8 = 0x1;
-pub(crate) const END_HEADERS: u8 = 0x4;
-
-/// A frame (RFC 9113 §4.1).
-pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("a frame is small").to_be_bytes();
-    let mut bytes = vec![length[1], length[2], length[3], kind, flags];
-    bytes.extend_from_slice(&stream.to_be_bytes());
-    bytes.extend_from_slice(payload);
-    bytes
-}
-
 /// The header block of a request to the site, without dynamic table or Huffman code (RFC 7541 §6).
 pub(crate) fn request(method: &str, path: &str) -> Vec<u8> {
-    let mut block = match method {
-        "GET" => vec![0x82],
-        _ => vec![0x83],
-    };
-    // :scheme http, then literals without indexing whose names are in the static table: :authority 1, :path 4.
-    block.extend([0x86, 0x01]);
-    literal(&mut block, "shop.test");
-    block.push(0x04);
-    literal(&mut block, path);
-    block
-}
-
-fn literal(block: &mut Vec<u8>, text: &str) {
-    block.push(u8::try_from(text.len()).expect("a text is short"));
-    block.extend_from_slice(text.as_bytes());
+    Block::request(method, "http", "shop.test", path).into_bytes()
 }
 
 /// A client's connection after its preface.
@@ -70,7 +40,7 @@ impl Attacker {
             read
         });
         let mut attacker = Self { writer, reader };
-        attacker.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await?;
+        attacker.send(PREFACE).await?;
         attacker.send(&frame(SETTINGS, 0, 0, settings)).await?;
         Ok(attacker)
     }

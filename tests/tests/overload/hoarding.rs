@@ -5,7 +5,7 @@ use postern_tests::patience::{PATIENCE, eventually_within};
 use postern_tests::{Result, ensure};
 use serde_json::json;
 
-use crate::frames::{Attacker, DATA, END_HEADERS, END_STREAM, HEADERS, frame, request};
+use crate::frames::{Attacker, DATA, END_HEADERS, END_STREAM, HEADERS, SHUT, frame, request};
 use crate::world::{World, stage};
 
 /// Streams of a connection, as the gateway allows them.
@@ -58,11 +58,9 @@ async fn answers_that_nobody_takes_wait_in_bounded_memory() -> Result<()> {
     const CONNECTIONS: u64 = 4;
     let world = world().await?;
     let before = world.gateway.usage()?.peak_rss;
-    // SETTINGS_INITIAL_WINDOW_SIZE 0.
-    let settings = [0, 4, 0, 0, 0, 0];
     let mut attackers = Vec::new();
     for _ in 0..CONNECTIONS {
-        let mut attacker = Attacker::connect(world.gateway.address("external-http")?, &settings).await?;
+        let mut attacker = Attacker::connect(world.gateway.address("external-http")?, &SHUT).await?;
         for stream in 0..STREAMS {
             let block = request("GET", "/-/bytes/1000000");
             attacker.send(&frame(HEADERS, END_HEADERS | END_STREAM, 2 * stream + 1, &block)).await?;
@@ -85,7 +83,7 @@ async fn answers_that_nobody_takes_wait_in_bounded_memory() -> Result<()> {
 async fn answers_that_nobody_takes_are_given_up_soon_while_memory_is_short() -> Result<()> {
     let world = World::open(Options::default().argument("--memory-limit=1GiB"), &stage("shrink")).await?;
     world.until_stage("shrink").await?;
-    let mut attacker = Attacker::connect(world.gateway.address("external-http")?, &[0, 4, 0, 0, 0, 0]).await?;
+    let mut attacker = Attacker::connect(world.gateway.address("external-http")?, &SHUT).await?;
     for stream in 0..STREAMS {
         let block = request("GET", "/-/bytes/4000000");
         attacker.send(&frame(HEADERS, END_HEADERS | END_STREAM, 2 * stream + 1, &block)).await?;

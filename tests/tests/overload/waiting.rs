@@ -13,13 +13,10 @@ use postern_tests::patience::{eventually, eventually_within};
 use postern_tests::{Result, ensure};
 use serde_json::{Value, json};
 
-use crate::frames::{Attacker, END_HEADERS, END_STREAM, HEADERS, frame, request};
+use crate::frames::{Attacker, END_HEADERS, END_STREAM, HEADERS, SHUT, frame, request};
 use crate::world::{HOST, World};
 
 const MIB: u64 = 1 << 20;
-
-/// `SETTINGS_INITIAL_WINDOW_SIZE` 0.
-const SHUT: [u8; 6] = [0, 4, 0, 0, 0, 0];
 
 /// More than sockets on loopback take by themselves.
 const LARGE: usize = 64_000_000;

@@ -4,9 +4,9 @@ use postern_tests::backend::Backend;
 use postern_tests::client::{Call, Connection, Reply, TlsClient};
 use postern_tests::gateway::Gateway;
 use postern_tests::{Result, ensure};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::fleet::{Fleet, host};
+use crate::raise_file_limit;
 use crate::report::Report;
 use crate::run::{at_rest, idle_rate, start_with};
 
@@ -72,9 +72,4 @@ async fn open(gateway: &Gateway, tls: &TlsClient, count: usize, http2: bool) -> 
 /// Bytes that are allocated, as far as the gateway's allocator says so.
 async fn heap(gateway: &Gateway) -> Result<f64> {
     Ok(gateway.metrics().await?.sum("postern_memory_allocated_bytes"))
-}
-
-fn raise_file_limit() -> Result<()> {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
 }

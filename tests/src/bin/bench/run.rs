@@ -30,7 +30,13 @@ pub(crate) async fn start(manifests: &Path, cert_cache: &str) -> Result<Started>
 
 /// Starts a gateway on a cluster, without access log.
 pub(crate) async fn start_on(cluster: &Cluster, cert_cache: &str) -> Result<Started> {
-    start_with(Path::new("/"), cert_cache, &cluster.arguments()).await
+    start_on_with(cluster, cert_cache, &[]).await
+}
+
+/// [`start_on`], with more arguments.
+pub(crate) async fn start_on_with(cluster: &Cluster, cert_cache: &str, more: &[String]) -> Result<Started> {
+    let arguments: Vec<_> = cluster.arguments().into_iter().chain(more.iter().cloned()).collect();
+    start_with(Path::new("/"), cert_cache, &arguments).await
 }
 
 /// Starts a gateway with more arguments, without access log.

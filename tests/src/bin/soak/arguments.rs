@@ -21,6 +21,9 @@ pub(crate) struct Arguments {
     /// Memory limit of the gateway, such as 300MiB.
     #[arg(long, default_value = "300MiB", value_parser = size)]
     pub(crate) limit: u64,
+    /// CPU quota of the gateway in percent of one processor; by default none.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) cpu: Option<u32>,
     /// How long the load goes on, such as 90s or 30m.
     #[arg(long, default_value = "30m", value_parser = time)]
     #[serde(serialize_with = "seconds")]

@@ -18,7 +18,6 @@ use clap::Parser;
 use postern_tests::Result;
 
 mod arguments;
-mod cgroup;
 mod ledger;
 mod load;
 mod order;

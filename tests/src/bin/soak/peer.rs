@@ -11,6 +11,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use postern_tests::cgroup::Cgroup;
 use postern_tests::client::{TlsClient, get_plain};
 use postern_tests::cluster::{ClusterProcess, numbered_service};
 use postern_tests::gateway::Usage;
@@ -21,8 +22,6 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::sync::Notify;
 use tokio::time::Instant;
-
-use crate::cgroup::Cgroup;
 
 mod resources;
 
@@ -158,9 +157,10 @@ impl Envoy {
         let bootstrap = mirror.path("bootstrap.json");
         std::fs::write(&bootstrap, resources::bootstrap(mirror.0.ports, mirror.0.directory.path()).to_string())?;
         let log = mirror.path("envoy.log");
-        let enter = cgroup.map(|group| format!("echo $$ > '{}/cgroup.procs' || exit 1; ", group.directory().display()));
+        let enter = |group: &Path| format!("echo $$ > '{}/cgroup.procs' || exit 1; ", group.display());
+        let enter: String = cgroup.into_iter().flat_map(Cgroup::directories).map(enter).collect();
         let mut command = Command::new("sh");
-        command.arg("-c").arg(format!("{}exec \"$0\" \"$@\"", enter.unwrap_or_default())).arg(program);
+        command.arg("-c").arg(format!("{enter}exec \"$0\" \"$@\"")).arg(program);
         command.args(["--use-dynamic-base-id", "--concurrency", "2", "--log-level", "error", "-c"]).arg(&bootstrap);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(std::fs::File::create(&log)?).kill_on_drop(true);
         // What is typed to end the soak is not for it.

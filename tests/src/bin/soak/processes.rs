@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use postern_tests::cgroup::Cgroup;
 use postern_tests::cluster::ClusterProcess;
 use postern_tests::conversation::Conversation;
 use postern_tests::gateway::{Gateway, Options, Program};
@@ -12,7 +13,6 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use crate::arguments::{Arguments, Part};
-use crate::cgroup::Cgroup;
 use crate::order::{Order, Tick};
 use crate::{GATEWAY, LOAD};
 
@@ -66,9 +66,7 @@ pub(crate) async fn gateway(
         "auto" => Options::default().without_cert_cache(),
         size => Options::default().cert_cache(size),
     };
-    if let Some(cgroup) = cgroup {
-        options = options.cgroup(cgroup.directory());
-    }
+    options = cgroup.into_iter().flat_map(Cgroup::directories).fold(options, Options::cgroup);
     let options = options.patience(START).quiet().on_loopback();
     let fixed = ["--source=kube", "--status=off", "--access-log=off", "--log-level=warn,postern=info", "--kubeconfig"];
     let options = fixed.into_iter().fold(options, Options::argument).argument(cluster.kubeconfig());

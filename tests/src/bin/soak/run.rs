@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use postern_tests::cgroup::{Cgroup, Limits};
 use postern_tests::cluster::ClusterProcess;
 use postern_tests::gateway::Program;
 use postern_tests::{Error, Result};
@@ -12,7 +13,6 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::arguments::{Arguments, Part, Peer};
-use crate::cgroup::Cgroup;
 use crate::ledger::Ledger;
 use crate::order::{Order, Target, Tick};
 use crate::peer::{Envoy, Mirror};
@@ -101,7 +101,7 @@ async fn one(arguments: &Arguments, envoy: Option<&Path>, stop: &Stop) -> Run {
 
 /// Whatever happens, what was seen until then is in the run, and nothing that was started goes on.
 async fn carry_out(arguments: &Arguments, envoy: Option<&Path>, stop: &Stop, run: &mut Run) -> Result<()> {
-    let cgroup = Cgroup::create(arguments.limit);
+    let cgroup = Cgroup::create("postern-soak-", Limits { memory: arguments.limit, cpu: arguments.cpu });
     run.not_enforced = cgroup.as_ref().err().map(ToString::to_string);
     if let Some(error) = &run.not_enforced {
         eprintln!("no memory control group ({error}): the limit is not enforced, RSS is watched instead");

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use postern_tests::Result;
+use postern_tests::cgroup::{Cgroup, Counter, Memory};
 use postern_tests::gateway::Usage;
 use serde::Serialize;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::cgroup::{Cgroup, Counter, Memory};
 use crate::order::{Count, Quantiles, Tick};
 use crate::scrape::Scrape;
 use crate::subject::Subject;
@@ -110,7 +110,7 @@ impl Watched {
     }
 
     fn memory(&self, used: &Usage) -> Result<Memory> {
-        let alone = Memory { usage: used.rss, working_set: used.rss, oom_kills: 0 };
+        let alone = Memory { usage: used.rss, working_set: used.rss, ..Memory::default() };
         self.cgroup.as_ref().map_or(Ok(alone), Cgroup::memory)
     }
 }

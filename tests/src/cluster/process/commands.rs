@@ -21,6 +21,12 @@ pub(super) enum Command {
     Delete(Object),
     /// Answers with an object.
     Get(Object),
+    /// Creates services with all their objects, the KIngress last.
+    Create {
+        #[serde(flatten)]
+        services: Services,
+        endpoints: Vec<SocketAddr>,
+    },
     /// Gives services new certificates; the answer has their `serials`, in the services' order.
     Renew(Services),
     /// Changes the KIngresses of services.
@@ -86,6 +92,7 @@ pub(super) async fn obey(cluster: &Cluster, command: Command) -> Result<Value> {
         Command::Get(Object { kind, namespace, name }) => {
             answer["object"] = cluster.get(kind, &namespace, &name).unwrap_or_default();
         }
+        Command::Create { services, endpoints } => create(cluster, services, &endpoints).await?,
         Command::Renew(services) => answer["serials"] = renew(cluster, services).await?.into(),
         Command::ChangeIngresses(services) => change_ingresses(cluster, services).await?,
         Command::ChangeEndpoints { services, endpoints } => change_endpoints(cluster, services, &endpoints).await?,
@@ -117,6 +124,15 @@ impl Services {
         }
         Ok(())
     }
+}
+
+async fn create(cluster: &Cluster, services: Services, endpoints: &[SocketAddr]) -> Result<()> {
+    let certificates = Certificates::of(cluster.ca())?;
+    let create = |number| {
+        let service = fill::numbered_service(number, endpoints);
+        cluster.apply_many(service.objects_with(&certificates.issue(&service)?))
+    };
+    services.each(create).await
 }
 
 async fn renew(cluster: &Cluster, services: Services) -> Result<Vec<u64>> {
@@ -185,6 +201,16 @@ mod tests {
         assert_eq!(answer["serials"].as_array().unwrap().len(), 1);
         let changed: Vec<_> = (0..3).map(|number| secret(number)["data"] != before[number]["data"]).collect();
         assert_eq!(changed, [false, true, false]);
+    }
+
+    #[tokio::test]
+    async fn created_services_have_their_objects_and_endpoints() {
+        let cluster = Cluster::start(Options::default()).await.unwrap();
+        let command = json!({"command": "create", "first": 7, "count": 2, "endpoints": ["127.0.0.1:8080"]});
+        tell(&cluster, command).await;
+        assert_eq!([Kind::KIngress, Kind::Secret].map(|kind| cluster.count(kind)), [2, 2]);
+        let slice = cluster.get(Kind::EndpointSlice, "tenant-07", "service-000007-00001").unwrap();
+        assert_eq!(slice["endpoints"][0]["addresses"], json!(["127.0.0.1"]));
     }
 
     #[tokio::test]

@@ -4,6 +4,9 @@
 use std::time::Duration;
 
 use fastrand::Rng;
+use postern_tests::client::frames::{
+    Block, CONTINUATION, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, frame,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
@@ -19,15 +22,6 @@ const BATCH: usize = 64;
 
 /// What an attacker leaves between two goes. It is one machine among many; what it must not have is all of a processor.
 const PAUSE: Duration = Duration::from_millis(20);
-
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const CONTINUATION: u8 = 9;
-
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
 
 /// Attacks for so long.
 pub(crate) fn start(world: &World, what: Spell, lasts: Duration) {
@@ -54,7 +48,7 @@ pub(crate) fn start(world: &World, what: Spell, lasts: Duration) {
 
 /// Attacks until the gateway ends the connection.
 async fn attack(mut stream: Tls, number: usize, what: Spell) -> std::io::Result<()> {
-    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await?;
+    stream.write_all(PREFACE).await?;
     stream.write_all(&frame(SETTINGS, 0, 0, &[])).await?;
     let host = host(number);
     let mut next_stream = 1;
@@ -100,15 +94,9 @@ fn batch(what: Spell, host: &str, next_stream: &mut u32) -> Vec<u8> {
     frames
 }
 
-/// A frame: length in 24 bits, type, flags, stream, payload.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let [_, length @ ..] = u32::try_from(payload.len()).unwrap_or_default().to_be_bytes();
-    [&length[..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// GET of / in HPACK (RFC 7541 appendix A: 2 is GET, 7 https, 4 the path /, 1 the name `:authority`).
+/// The header block of GET of /.
 fn request(host: &str) -> Vec<u8> {
-    [&[0x82, 0x87, 0x84, 0x01, u8::try_from(host.len()).unwrap_or(126)][..], host.as_bytes()].concat()
+    Block::request("GET", "https", host, "/").into_bytes()
 }
 
 /// A field that is not indexed, with a new name of one byte and a value of a hundred.
@@ -121,26 +109,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_has_its_length_kind_flags_and_stream_in_front() {
-        assert_eq!(frame(RST_STREAM, 0, 5, &[0, 0, 0, 8]), [0, 0, 4, 3, 0, 0, 0, 0, 5, 0, 0, 0, 8]);
-    }
-
-    #[test]
     fn each_reset_is_of_a_stream_of_its_own() {
         let mut next = 1;
         let frames = batch(Spell::RapidReset, "a.test", &mut next);
         assert_eq!(next as usize, 1 + 2 * BATCH);
-        assert_eq!(frames.len(), BATCH * (9 + 5 + 6 + 9 + 4));
-    }
-
-    #[tokio::test]
-    async fn the_request_of_the_attacks_is_one_that_a_server_understands() {
-        let (mut client, server) = tokio::io::duplex(64 * 1_024);
-        client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
-        client.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
-        client.write_all(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &request("shop.test"))).await.unwrap();
-        let mut connection = h2::server::handshake(server).await.unwrap();
-        let (request, _respond) = connection.accept().await.unwrap().unwrap();
-        assert_eq!(request.uri().to_string(), "https://shop.test/");
+        assert_eq!(frames.len(), BATCH * (9 + 7 + 6 + 9 + 4));
     }
 }
