@@ -22,6 +22,13 @@ pub use socket::Socket;
 pub(crate) use transport::Transport;
 pub(crate) use wire::Wire;
 
+/// `SO_RCVBUF` of a connection, in bytes: what a client may send ahead of a request that is under way or waits. Set once a
+/// connection has been accepted, so that its window can become larger later.
+pub(crate) const NARROW: usize = 32 * 1024;
+
+/// The same while a large body is received for which there is memory: 100 Mbit/s at 20 ms.
+pub(crate) const WIDE: usize = 256 * 1024;
+
 /// Facts about a downstream connection; each of its requests can read them.
 #[derive(Clone, Debug)]
 pub struct Connection {

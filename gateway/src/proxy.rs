@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::connection::Connection;
+use crate::connection::{Connection, NARROW, WIDE};
 use crate::exchange::relay::{Broken, Filter, Limits, Relay};
 use crate::exchange::replay::Replay;
 use crate::exchange::{ClientStream, EndpointStream, Handler};
@@ -45,6 +45,9 @@ use retry::Exchange;
 
 pub use metrics::describe_metrics;
 pub use settings::Settings;
+
+/// Bytes of the state of a request that waits, besides its head.
+const STATE_MEMORY: u64 = 8 * 1024;
 
 /// Returns `true` if the gateway is ready, for `/ready` on the internal listener.
 pub type Readiness = Arc<dyn Fn() -> bool + Send + Sync>;
@@ -102,6 +105,22 @@ impl Postern {
     /// Serves a request that goes to an endpoint.
     async fn forward<C: ClientStream>(&self, request: &mut UnderWay<'_>, client: &mut C) -> Result<(), Failure> {
         let _memory = self.reserve(request).await?;
+        let wide = reserve_window(request);
+        if wide.is_some() {
+            client.widen(true);
+        }
+        let served = self.forward_with_memory(request, client).await;
+        if wide.is_some() {
+            client.widen(false);
+        }
+        served
+    }
+
+    async fn forward_with_memory<C: ClientStream>(
+        &self,
+        request: &mut UnderWay<'_>,
+        client: &mut C,
+    ) -> Result<(), Failure> {
         let mut replay = Replay::new(Arc::clone(&request.connection.account));
         let mark = request.head.fields.mark();
         loop {
@@ -140,7 +159,10 @@ impl Postern {
     /// Reserves the memory of a request: that of its head at once, that of both bodies as soon as there is some.
     async fn reserve(&self, request: &UnderWay<'_>) -> Result<(Reservation, Reservation), Failure> {
         let account = &request.connection.account;
-        let head = account.try_reserve(Kind::Head, request.head.memory() as u64).map_err(Failure::Shortage)?;
+        // A client of HTTP/1.1 may send ahead, which waits in the kernel until it is read.
+        let ahead = if request.head.version == Version::Http2 { 0 } else { 2 * NARROW as u64 };
+        let bytes = STATE_MEMORY + request.head.memory() as u64 + ahead;
+        let head = account.try_reserve(Kind::Head, bytes).map_err(Failure::Shortage)?;
         let patience = self.settings.load().endpoint_wait;
         let body = account.reserve(Kind::Request, REQUEST_MEMORY, patience).await.map_err(Failure::Shortage)?;
         Ok((head, body))
@@ -256,6 +278,19 @@ impl Postern {
 }
 
 impl Handler for Postern {
+    fn refused(&self, connection: &Connection, status: u16, reason: &'static str) {
+        ::metrics::counter!("postern_request_failures_total", "reason" => "malformed").increment(1);
+        self.metrics.responded(
+            connection.listener,
+            Some(status),
+            metrics::Responder::Gateway,
+            std::time::Duration::ZERO,
+        );
+        if self.settings.load().access_log && access::is_wanted() {
+            access::log_refused(connection, status, reason);
+        }
+    }
+
     async fn handle<C: ClientStream>(&self, connection: &Connection, head: RequestHead, client: &mut C) {
         let logs_access = self.settings.load().access_log;
         let mut request = UnderWay::new(connection, head, &self.metrics, logs_access);
@@ -271,6 +306,17 @@ impl Handler for Postern {
         }
         request.end(client.bytes_sent());
     }
+}
+
+/// Reserves memory for a larger window, if the client has a large body to send by HTTP/1.1.
+fn reserve_window(request: &UnderWay<'_>) -> Option<Reservation> {
+    let is_large = match request.head.body {
+        BodyLength::Empty => false,
+        BodyLength::Exact(length) => length > NARROW as u64,
+        BodyLength::Unknown => true,
+    };
+    let is_wanted = is_large && request.head.version != Version::Http2;
+    is_wanted.then(|| request.connection.account.try_reserve(Kind::Request, 2 * WIDE as u64).ok()).flatten()
 }
 
 /// Returns the protocol of a request to the chosen cluster.

@@ -50,6 +50,13 @@ impl Socket {
         })
     }
 
+    /// Sets `SO_RCVBUF`: what the kernel keeps of what the client sends while nobody reads it. The kernel takes twice as much
+    /// for its own bookkeeping.
+    pub(crate) fn set_receive_buffer(&self, bytes: usize) {
+        // It fails on no TCP socket; if it did, the kernel's own limit would hold.
+        let _ = socket2::SockRef::from(&self.tcp).set_recv_buffer_size(bytes);
+    }
+
     /// Makes the kernel send RST when the socket is dropped.
     pub(crate) fn reset_on_drop(&self) {
         // An error means that there is no connection any more.

@@ -38,16 +38,9 @@ impl Wire {
         &self.ahead
     }
 
-    /// Takes the bytes that were read and not consumed. Bytes that are given back with [`put_back`](Self::put_back) are read
-    /// again.
+    /// Takes the bytes that were read and not consumed.
     pub(crate) fn take_ahead(&mut self) -> BytesMut {
         std::mem::take(&mut self.ahead)
-    }
-
-    /// Puts bytes in front of those that are read next.
-    pub(crate) fn put_back(&mut self, mut bytes: BytesMut) {
-        bytes.extend_from_slice(&self.ahead);
-        self.ahead = bytes;
     }
 
     /// Waits for bytes and keeps them for the next read; `false` if the client has closed.
@@ -72,6 +65,15 @@ impl Wire {
             Transport::Plain(socket) => socket.poll_gone(cx),
             Transport::Tls(tls) => tls.get_mut().0.poll_gone(cx),
         }
+    }
+
+    /// Sets the kernel's receive buffer; see [`Socket::set_receive_buffer`](super::Socket::set_receive_buffer).
+    pub(crate) fn set_receive_buffer(&self, bytes: usize) {
+        let socket = match &self.io {
+            Transport::Plain(socket) => socket,
+            Transport::Tls(tls) => tls.get_ref().0,
+        };
+        socket.set_receive_buffer(bytes);
     }
 
     /// Makes the kernel send RST when the connection is dropped, with what has not been sent yet discarded.

@@ -26,6 +26,9 @@ pub enum ClientError {
     /// The body's framing is not valid.
     #[error("malformed request body")]
     Malformed,
+    /// There is no memory for what the client sends ahead of the endpoint.
+    #[error("no memory for the request body")]
+    Shortage,
 }
 
 /// Why the endpoint's side of an exchange failed.
@@ -54,6 +57,11 @@ pub trait ClientStream: Send {
     /// Yields the next bytes of the request body, at most [`CHUNK`]; `None` after the last. Reading gives the client room to
     /// send more, and, if it waits for 100 (Continue), tells it to.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, ClientError>>;
+
+    /// Lets the client send more at once, for which memory is reserved; or no more than before.
+    fn widen(&mut self, is_wide: bool) {
+        let _ = is_wide;
+    }
 
     /// Takes the trailers of the request, once `poll_body` has yielded `None`.
     fn take_trailers(&mut self) -> Option<Fields>;

@@ -1,6 +1,7 @@
 //! The receiving half of a stream: what has come of a body and has not been read yet, in little more memory than its bytes.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -8,15 +9,20 @@ use h2::RecvStream;
 
 use super::fields;
 use crate::exchange::side::CHUNK;
+use crate::ledger::{Account, Kind, Reservation};
 use crate::message::Fields;
 
 /// Frames from this size on are kept as they came. Each keeps the buffer that it was read into, of 8 KiB or of its own size;
 /// smaller ones are copied: `h2` needs 250 bytes for each, besides the buffer.
 const WHOLE: usize = 4 * 1024;
 
+/// Bytes by which the memory of what waits is reserved.
+const STEP: usize = 16 * 1024;
+
 /// The body of a message as it comes, and its trailers.
 ///
-/// The peer's window is what bounds it: it is opened again for bytes that have been handed out.
+/// The peer's window bounds it: it is opened again for bytes that have been handed out. Where there is an account, what waits is
+/// reserved there as well, and dropped with an error if it cannot be.
 #[derive(Debug)]
 pub(super) struct Incoming<E> {
     /// Kept to the last byte: it opens the windows.
@@ -28,6 +34,44 @@ pub(super) struct Incoming<E> {
     trailers: Option<Fields>,
     error: Option<E>,
     to_error: fn(&h2::Error) -> E,
+    memory: Option<Memory<E>>,
+}
+
+/// The memory of what waits of one body.
+#[derive(Debug)]
+struct Memory<E> {
+    account: Arc<Account>,
+    reservation: Option<Reservation>,
+    /// Bytes that wait.
+    waiting: usize,
+    /// The error of a stream for which there is none.
+    shortage: E,
+}
+
+impl<E> Memory<E> {
+    /// Reserves room for `bytes` more.
+    fn add(&mut self, bytes: usize) -> bool {
+        self.waiting += bytes;
+        let reserved = self.reservation.as_ref().map_or(0, Reservation::bytes);
+        let Some(missing) = (self.waiting as u64).checked_sub(reserved).filter(|missing| *missing > 0) else {
+            return true;
+        };
+        let step = missing.max(STEP as u64);
+        match &mut self.reservation {
+            Some(reservation) => reservation.try_grow(step).is_ok(),
+            None => {
+                self.reservation = self.account.try_reserve(Kind::Request, step).ok();
+                self.reservation.is_some()
+            }
+        }
+    }
+
+    fn remove(&mut self, bytes: usize) {
+        self.waiting = self.waiting.saturating_sub(bytes);
+        if self.waiting == 0 {
+            self.reservation = None;
+        }
+    }
 }
 
 impl<E: Copy> Incoming<E> {
@@ -40,7 +84,13 @@ impl<E: Copy> Incoming<E> {
             trailers: None,
             error: None,
             to_error,
+            memory: None,
         }
+    }
+
+    /// Reserves what waits in `account`. A stream for which there is no memory fails with `shortage`.
+    pub(super) fn within(self, account: Arc<Account>, shortage: E) -> Self {
+        Self { memory: Some(Memory { account, reservation: None, waiting: 0, shortage }), ..self }
     }
 
     /// Yields the next bytes, at most [`CHUNK`]; `None` after the last. Small frames that have come are joined.
@@ -130,6 +180,15 @@ impl<E: Copy> Incoming<E> {
     }
 
     fn keep(&mut self, data: Bytes) {
+        if let Some(memory) = &mut self.memory
+            && !memory.add(memory_of(&data))
+        {
+            self.error = Some(memory.shortage);
+            self.has_ended = true;
+            (self.pieces, self.tail) = (VecDeque::new(), Vec::new());
+            memory.remove(usize::MAX);
+            return;
+        }
         let is_whole = data.len() >= WHOLE;
         if is_whole || self.tail.len() + data.len() > CHUNK {
             self.close_tail();
@@ -154,6 +213,9 @@ impl<E: Copy> Incoming<E> {
             self.close_tail();
         }
         let data = self.pieces.pop_front()?;
+        if let Some(memory) = &mut self.memory {
+            memory.remove(memory_of(&data));
+        }
         self.release(data.len());
         Some(data)
     }
@@ -162,4 +224,9 @@ impl<E: Copy> Incoming<E> {
         // An error: the stream is closed, and its window with it.
         let _ = self.stream.flow_control().release_capacity(bytes);
     }
+}
+
+/// Returns the bytes of memory that a piece holds: one that is kept as it came holds its buffer.
+fn memory_of(data: &Bytes) -> usize {
+    if data.len() >= WHOLE { data.len().max(2 * WHOLE) } else { data.len() }
 }

@@ -26,6 +26,7 @@ use crate::connection::{Closed, Connection, Http2Settings, Settings, Watches, Wi
 use crate::deadline::Deadline;
 use crate::drain::Phase;
 use crate::exchange::Handler;
+use crate::ledger::Account;
 use crate::listener::Permit;
 use crate::live::Live;
 use crate::message::RequestHead;
@@ -63,7 +64,9 @@ pub(crate) async fn serve<H: Handler>(
         permit,
         most: 0,
     };
-    let serving = Serving { h2, gate, streams, turn: &turn, malformed: 0, idle: Idle::default(), going_away: false };
+    let account = &connection.account;
+    let serving =
+        Serving { account, h2, gate, streams, turn: &turn, malformed: 0, idle: Idle::default(), going_away: false };
     serving.run(number, watches, &settings.http2).await;
 }
 
@@ -99,14 +102,18 @@ struct Accepted {
 
 impl Accepted {
     /// Resets the stream if the head is malformed.
-    fn new(request: Request<h2::RecvStream>, mut response: SendResponse<Chunk>) -> Option<Self> {
+    fn new(
+        request: Request<h2::RecvStream>,
+        mut response: SendResponse<Chunk>,
+        account: &Arc<Account>,
+    ) -> Option<Self> {
         let (parts, body) = request.into_parts();
         let has_ended = body.is_end_stream();
         let Ok(head) = request::of_parts(&parts, has_ended) else {
             response.send_reset(Reason::PROTOCOL_ERROR);
             return None;
         };
-        let body = (!has_ended).then(|| RequestBody::new(body));
+        let body = (!has_ended).then(|| RequestBody::new(body, account));
         Some(Self { head, body, response })
     }
 }
@@ -224,6 +231,8 @@ impl Idle {
 }
 
 struct Serving<'a, S, F> {
+    /// Of the client's source.
+    account: &'a Arc<Account>,
     h2: Box<H2>,
     gate: Arc<Gate>,
     streams: Streams<'a, S, F>,
@@ -278,7 +287,7 @@ impl<S: Fn(Accepted) -> F, F: Future<Output = ()>> Serving<'_, S, F> {
         loop {
             while let Poll::Ready(accepted) = self.h2.poll_accept(cx) {
                 match accepted {
-                    Some(Ok((request, response))) => match Accepted::new(request, response) {
+                    Some(Ok((request, response))) => match Accepted::new(request, response, self.account) {
                         Some(accepted) => self.streams.open(accepted),
                         None => self.malformed += 1,
                     },

@@ -13,6 +13,7 @@ use super::incoming::Incoming;
 use super::outgoing::{Chunk, Gone, Outgoing};
 use super::patience::{Patience, Stall};
 use crate::exchange::{ClientError, ClientStream};
+use crate::ledger::Account;
 use crate::message::{BodyLength, Fields, ResponseHead, Version};
 
 /// The body of a request. The task that serves the stream takes in what its handler leaves.
@@ -20,8 +21,10 @@ use crate::message::{BodyLength, Fields, ResponseHead, Version};
 pub(super) struct RequestBody(Mutex<Incoming<ClientError>>);
 
 impl RequestBody {
-    pub(super) fn new(stream: RecvStream) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Incoming::new(stream, client_error))))
+    /// Takes in what comes of a stream, within the memory of its source.
+    pub(super) fn new(stream: RecvStream, account: &Arc<Account>) -> Arc<Self> {
+        let incoming = Incoming::new(stream, client_error).within(Arc::clone(account), ClientError::Shortage);
+        Arc::new(Self(Mutex::new(incoming)))
     }
 
     /// Takes what has come from `h2`.

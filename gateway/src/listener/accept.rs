@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::figures::{AcceptFault, OfListener, Refused};
 use super::proxy_protocol::{self, MAX_HEADER, ProxyHeader};
 use super::{BoundListener, ListenerName, Permit, source_of};
-use crate::connection::{Connection, Service, Socket, Transport, Watches, Wire};
+use crate::connection::{Connection, NARROW, Service, Socket, Transport, Watches, Wire};
 use crate::drain::{DrainWatch, Phase};
 use crate::exchange::Handler;
 use crate::live::Live;
@@ -129,6 +129,7 @@ impl AcceptedSocket {
             Ok(account) => account,
             Err(refusal) => return figures.refused(refusal.into()),
         };
+        socket.set_receive_buffer(NARROW);
         let connection = Connection { listener, client, local, tls: None, account };
         // Boxed: what the handshake needs is freed when it is over, not kept for as long as the connection.
         let established = Box::pin(establish(socket, connection, service)).await;

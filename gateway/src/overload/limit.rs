@@ -1,10 +1,6 @@
 //! What an operator says about the memory limit.
 
-use std::path::Path;
-
 use bytesize::ByteSize;
-
-use super::meter::{Meter, SELF};
 
 /// How much memory the process may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,11 +11,4 @@ pub enum MemoryLimit {
     Size(ByteSize),
     /// Nobody limits it: no stages, no plan.
     Off,
-}
-
-impl MemoryLimit {
-    /// The limit in bytes as it is now, if there is one.
-    pub(crate) fn bytes(self) -> Option<u64> {
-        Meter::open(self, Path::new(SELF)).limit()
-    }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use metrics::{Counter, counter};
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 use super::Stage;
 use crate::ledger::Ledger;
@@ -141,11 +140,6 @@ impl Pressure {
         if self.stage() > Stage::Calm { configured.min(SHORT_STALL) } else { configured }
     }
 
-    /// Returns when a connection that has been idle since `since` is to leave. `number` is any number of its own.
-    pub(crate) async fn leave(&self, number: usize, since: Instant) {
-        while since.elapsed() < self.called(number).await.idle_at_least() {}
-    }
-
     /// Returns at the next call to a connection that may be busy.
     pub(crate) async fn called(&self, number: usize) -> Call {
         self.0.groups[number % GROUPS].notified().await;
@@ -187,6 +181,7 @@ impl std::fmt::Debug for Shared {
 #[cfg(test)]
 mod tests {
     use futures_util::poll;
+    use tokio::time::Instant;
 
     use super::*;
 
@@ -200,6 +195,11 @@ mod tests {
         (0..GROUPS).for_each(|_| pressure.call());
     }
 
+    /// Returns when a connection that has been idle since `since` leaves.
+    async fn leave(pressure: &Pressure, number: usize, since: Instant) {
+        while since.elapsed() < pressure.called(number).await.idle_at_least() {}
+    }
+
     #[tokio::test(start_paused = true)]
     async fn those_that_are_idle_for_longest_leave_first() {
         let pressure = at(Stage::Close);
@@ -209,7 +209,7 @@ mod tests {
         tokio::time::advance(Duration::from_millis(1_500)).await;
         let idle = [oldest, middle, Instant::now()];
         let mut waiting: Vec<_> =
-            (1..).zip(idle).map(|(number, since)| Box::pin(pressure.leave(number, since))).collect();
+            (1..).zip(idle).map(|(number, since)| Box::pin(leave(&pressure, number, since))).collect();
         for left in 1..=3 {
             for future in &mut waiting {
                 assert!(poll!(future.as_mut()).is_pending(), "before pass {left}");

@@ -27,6 +27,11 @@ pub(super) struct End {
     pub(super) took: Duration,
 }
 
+/// Writes the line of a request that the connection has refused: nothing of it is certain but its end.
+pub(super) fn log_refused(connection: &Connection, status: u16, reason: &'static str) {
+    tracing::info!(target: TARGET, client = %connection.client, status, reason, "request refused");
+}
+
 /// Writes the line of a request.
 pub(super) fn log(connection: &Connection, head: &RequestHead, authority: &[u8], record: &Record, end: &End) {
     let endpoint = record.endpoint.map(tracing::field::display);

@@ -105,7 +105,7 @@ impl From<Broken> for Failure {
                 Self::UpstreamBroken
             }
             Broken::BodyTooLarge => Self::Rejected(RejectReason::BodyTooLarge),
-            Broken::Shed => Self::Shed,
+            Broken::Shed | Broken::Client(ClientError::Shortage) => Self::Shed,
         }
     }
 }

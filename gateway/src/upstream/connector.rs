@@ -24,9 +24,13 @@ use crate::message::{Fields, RequestHead, ResponseHead};
 /// Enough for 1 Gbit/s at 0.25 ms, which is a node away.
 const RECEIVE_BUFFER: u32 = 32 * 1024;
 
-/// Bytes of memory that a request may hold besides its head: the receive buffer of its connection to an endpoint, a chunk of
-/// each body, the send buffer's beginning, and its state.
-pub(crate) const REQUEST_MEMORY: u64 = 2 * RECEIVE_BUFFER as u64 + 2 * CHUNK as u64 + 16 * 1024;
+/// `TCP_NOTSENT_LOWAT` of a connection to an endpoint: what the kernel takes of a request body that the endpoint does not read.
+/// Left to itself it takes up to 4 MiB.
+const UNSENT: u32 = 16 * 1024;
+
+/// Bytes of memory that a request may hold besides its head: the receive buffer of its connection to an endpoint and what is not
+/// sent to it yet, a chunk of each body, and its state.
+pub(crate) const REQUEST_MEMORY: u64 = 2 * RECEIVE_BUFFER as u64 + UNSENT as u64 + 2 * CHUNK as u64 + 16 * 1024;
 
 /// Limits of connections to endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +124,7 @@ impl Connector {
         let connected = timeout(self.timeouts.connect, socket.connect(address)).await;
         let tcp = connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         tcp.set_nodelay(true)?;
+        socket2::SockRef::from(&tcp).set_tcp_notsent_lowat(UNSENT)?;
         Ok(tcp)
     }
 }

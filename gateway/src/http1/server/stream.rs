@@ -10,7 +10,7 @@ use super::super::encode::{self, Reply};
 use super::super::request::Parsed;
 use super::ServerContext;
 use super::link::Link;
-use crate::connection::Wire;
+use crate::connection::{NARROW, WIDE, Wire};
 use crate::drain::Phase;
 use crate::exchange::{ClientError, ClientStream};
 use crate::message::{Fields, ResponseHead, Version};
@@ -144,6 +144,10 @@ impl ClientStream for Http1Stream<'_> {
             }
         }
         self.poll_more(cx)
+    }
+
+    fn widen(&mut self, is_wide: bool) {
+        self.link.wire.set_receive_buffer(if is_wide { WIDE } else { NARROW });
     }
 
     fn take_trailers(&mut self) -> Option<Fields> {
