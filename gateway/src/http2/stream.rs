@@ -131,15 +131,15 @@ impl<'a> ServerStream<'a> {
             Sending::Head(_) => return Poll::Ready(Ok(())),
             Sending::Closed => return Poll::Ready(Err(ClientError::Gone)),
         };
-        if let Poll::Ready(polled) = poll(sending, cx) {
-            self.stall.clear();
-            return Poll::Ready(polled.map_err(|Gone| ClientError::Gone));
-        }
+        let polled = poll(sending, cx);
         let taken = sending.taken();
         if std::mem::replace(&mut self.taken, taken) != taken {
             self.stall.clear();
         }
-        self.stall.poll(self.patience, cx).map(|()| Err(ClientError::TimedOut))
+        match polled {
+            Poll::Ready(polled) => Poll::Ready(polled.map_err(|Gone| ClientError::Gone)),
+            Poll::Pending => self.stall.poll(self.patience, cx).map(|()| Err(ClientError::TimedOut)),
+        }
     }
 }
 

@@ -376,7 +376,7 @@ impl Monitor {
             shrink: settings.thresholds.shrink,
         };
         // Before there is a configuration, what it takes is not known, and nobody is connected.
-        let reservable = demand.plan().reservable(settings.thresholds.shrink);
+        let reservable = demand.plan().reservable();
         self.view.pressure.ledger().set_total(settings.max_buffered.unwrap_or(u64::MAX).min(reservable));
         if is_configured { self.adopt(&demand) } else { self.certs.want(demand.plan().certificates) }
     }

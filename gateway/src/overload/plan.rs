@@ -34,6 +34,10 @@ const CACHE_SHARE: u64 = 16;
 /// Requests and handshakes under way, and updates being read, need room whatever the limit is.
 const HEADROOM: u64 = 16 * MIB;
 
+/// The share of the limit, in percent, that is left to what cannot be reserved: fragmentation, page tables, pages of the
+/// executable, updates being read.
+const UNPLANNED: u64 = 12;
+
 /// No machine has more mebibytes: 16 TiB.
 const MOST: u64 = 1 << 24;
 
@@ -185,16 +189,10 @@ impl Plan {
             && is_near(self.routes.max(MIB), other.routes.max(MIB))
     }
 
-    /// Returns the bytes that clients may hold: what is left of the limit beside the other parts, below the share (in percent)
-    /// at which overload begins. At the least a MiB, for probes and for whoever looks why.
-    pub(super) fn reservable(&self, shrink: u8) -> u64 {
-        let kept = [
-            self.fixed,
-            self.routes,
-            self.certificates,
-            self.sealed,
-            self.limit / 100 * u64::from(100 - shrink.min(100)),
-        ];
+    /// Returns the bytes that clients may hold: what is left of the limit beside the other parts and [`UNPLANNED`]. At the least a
+    /// MiB, for probes and for whoever looks why.
+    pub(super) fn reservable(&self) -> u64 {
+        let kept = [self.fixed, self.routes, self.certificates, self.sealed, self.limit / 100 * UNPLANNED];
         self.limit.saturating_sub(kept.into_iter().fold(0, u64::saturating_add)).max(MIB)
     }
 

@@ -1,10 +1,10 @@
 //! Bytes as they are, for what no HTTP library would send.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use super::Stream;
@@ -31,6 +31,15 @@ impl RawConnection {
     /// Connects.
     pub async fn open(address: SocketAddr) -> Result<Self> {
         Ok(Self::over(super::tcp(address).await?))
+    }
+
+    /// Connects from an address of this host.
+    pub async fn open_from(source: Ipv4Addr, address: SocketAddr) -> Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(IpAddr::V4(source), 0))?;
+        let stream = socket.connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self::over(stream))
     }
 }
 

@@ -1,6 +1,6 @@
 //! An attacker's connection, on which frames are written by hand.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use postern_tests::Result;
@@ -11,9 +11,12 @@ pub(crate) use postern_tests::client::frames::{
 };
 use postern_tests::patience::PATIENCE;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+
+/// The address of attackers: another source than that of honest clients.
+pub(crate) const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 9, 0, 1);
 
 /// The header block of a request to the site, without dynamic table or Huffman code (RFC 7541 §6).
 pub(crate) fn request(method: &str, path: &str) -> Vec<u8> {
@@ -29,7 +32,9 @@ pub(crate) struct Attacker {
 impl Attacker {
     /// Connects with these settings. What comes is read and thrown away.
     pub(crate) async fn connect(address: SocketAddr, settings: &[u8]) -> Result<Self> {
-        let stream = TcpStream::connect(address).await?;
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(IpAddr::V4(ATTACKER), 0))?;
+        let stream = socket.connect(address).await?;
         stream.set_nodelay(true)?;
         let (mut reader, writer) = stream.into_split();
         let reader = tokio::spawn(async move {
