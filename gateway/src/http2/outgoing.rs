@@ -87,6 +87,10 @@ impl Outgoing {
 
     /// Returns when nothing is in the hands of `h2`, and the peer's window takes a byte at least.
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        if self.has_ended {
+            // Whoever copies a body goes on to its end, which the stream has had already.
+            return Poll::Ready(Ok(()));
+        }
         ready!(self.poll_flush(cx))?;
         // No more than a byte: what is reserved of the connection's window is taken from other streams.
         self.stream.reserve_capacity(1);
@@ -147,6 +151,10 @@ impl Outgoing {
     pub(super) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.is_gone {
             return Poll::Ready(());
+        }
+        if self.has_ended {
+            // A complete stream is closed, not reset.
+            return Poll::Pending;
         }
         self.stream.poll_reset(cx).map(|_| ())
     }
