@@ -20,11 +20,12 @@ mod request;
 mod reset_flood;
 mod server;
 mod stream;
+mod table;
 
 pub(crate) use server::serve;
 
-/// The size of the table from which clients may take fields again (RFC 7541 §4.2).
-const HEADER_TABLE: u32 = 4096;
+/// The size of the table from which clients may take fields again; see [`table`].
+const HEADER_TABLE: u32 = 0;
 
 /// Small DATA frames are taken from `h2` at once and joined, so that they need no budget: with the crate's, gRPC streams of
 /// small messages are cut off, and all others of their connection with them.

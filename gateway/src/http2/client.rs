@@ -22,13 +22,13 @@ use super::paced::{Gate, Paced};
 use crate::connection::HEADER_LIMIT;
 
 /// Streams on one connection. More requests take another one.
-const MAX_STREAMS: usize = 100;
+const MAX_STREAMS: u32 = 100;
 
 /// The window of a stream: enough for 100 Mbit/s at 5 ms. It is what a response may occupy that its client does not take.
 const STREAM_WINDOW: u32 = 64 * 1024;
 
 /// The window of a connection: as much as all of its streams, so that one whose client is stalled never takes from others.
-const CONNECTION_WINDOW: u32 = MAX_STREAMS as u32 * STREAM_WINDOW;
+const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW;
 
 /// Bytes of a request body that a stream may hold beside the chunk that is being sent: none are ever.
 const SEND_BUFFER: usize = 32 * 1024;
@@ -70,7 +70,7 @@ fn builder() -> Builder {
 impl Handle {
     /// Returns `true` if another stream may be opened now: there is room, and the endpoint has not said GOAWAY.
     pub(crate) fn is_usable(&self) -> bool {
-        let limit = self.shared.limit.load(Relaxed).min(MAX_STREAMS);
+        let limit = self.shared.limit.load(Relaxed).min(MAX_STREAMS as usize);
         // Nothing of this clone is pending: it says at once whether the connection has ended.
         let polled = self.requests.clone().poll_ready(&mut Context::from_waker(Waker::noop()));
         self.streams() < limit && matches!(polled, Poll::Ready(Ok(())))

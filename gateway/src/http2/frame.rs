@@ -4,10 +4,12 @@ use crate::connection::Closed;
 
 use super::frame_flood::IdleFrames;
 use super::reset_flood::ResetCounter;
+use super::table::UNACKNOWLEDGED;
 
 const FRAME_HEADER: usize = 9;
 
 const END_HEADERS: u8 = 0x4;
+const ACK: u8 = 0x1;
 
 /// The client's connection preface (RFC 9113 §3.4), which comes before its first frame.
 pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -60,7 +62,19 @@ pub(super) struct FrameWatch {
     /// Whether the frame that is being skipped ends a header block; `None` outside of frames.
     ends_block: Option<bool>,
     pace: Pace,
+    settings: Settings,
     floods: Option<Box<Floods>>,
+}
+
+/// What the peer has said of the settings that it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Settings {
+    /// Nothing, in so many bytes.
+    Sent { received: usize },
+    /// It keeps to them; its table of fields is to be emptied.
+    Acknowledged,
+    /// Nothing is left to do.
+    Settled,
 }
 
 /// Counters of what costs a client little and the gateway much.
@@ -89,19 +103,49 @@ pub(super) struct Taken {
 impl FrameWatch {
     /// Watches a client, from before its connection preface.
     pub(super) fn of_client() -> Self {
-        Self { skip: PREFACE.len(), floods: Some(Box::default()), ..Self::of_endpoint() }
+        let settings = Settings::Sent { received: 0 };
+        Self { skip: PREFACE.len(), settings, floods: Some(Box::default()), ..Self::of_endpoint() }
     }
 
     /// Watches an endpoint, which is paced and otherwise trusted.
     pub(super) fn of_endpoint() -> Self {
-        Self { skip: 0, header: [0; FRAME_HEADER], have: 0, ends_block: None, pace: Pace::default(), floods: None }
+        Self {
+            skip: 0,
+            header: [0; FRAME_HEADER],
+            have: 0,
+            ends_block: None,
+            pace: Pace::default(),
+            settings: Settings::Settled,
+            floods: None,
+        }
     }
 
-    /// Takes the next bytes, up to where reading pauses.
+    /// Returns `true` between two frames if the table of fields is to be emptied before the next header block.
+    pub(super) fn empties_table(&self) -> bool {
+        self.settings == Settings::Acknowledged && self.skip == 0 && self.have == 0
+    }
+
+    /// The table is empty from here on.
+    pub(super) fn table_emptied(&mut self) {
+        self.settings = Settings::Settled;
+    }
+
+    /// Takes the next bytes, up to where reading pauses, or the table of fields may have to be emptied.
     ///
     /// # Errors
     /// Why the connection is to be closed.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Taken, Closed> {
+        let taken = self.take_portion(bytes)?;
+        if let Settings::Sent { received } = &mut self.settings {
+            *received += taken.bytes;
+            if *received > UNACKNOWLEDGED {
+                return Err(Closed::FrameFlood);
+            }
+        }
+        Ok(taken)
+    }
+
+    fn take_portion(&mut self, bytes: &[u8]) -> Result<Taken, Closed> {
         let mut at = 0;
         while at < bytes.len() {
             if self.skip > 0 {
@@ -120,9 +164,11 @@ impl FrameWatch {
             }
             if self.skip == 0
                 && let Some(ends_block) = self.ends_block.take()
-                && self.pace.end_frame(ends_block)
             {
-                return Ok(Taken { bytes: at, pauses: true });
+                let pauses = self.pace.end_frame(ends_block);
+                if pauses || self.empties_table() {
+                    return Ok(Taken { bytes: at, pauses });
+                }
             }
         }
         Ok(Taken { bytes: at, pauses: false })
@@ -145,6 +191,9 @@ impl FrameWatch {
         self.ends_block = Some(is_block && flags & END_HEADERS != 0);
         if is_block {
             self.pace.block_bytes += self.skip;
+        }
+        if kind == Kind::Settings && flags & ACK != 0 && self.settings != Settings::Settled {
+            self.settings = Settings::Acknowledged;
         }
         match &mut self.floods {
             Some(floods) => floods.received(kind, stream, length),
@@ -193,18 +242,27 @@ mod tests {
         Ok(pauses)
     }
 
+    /// A watch of a client that has sent its preface and acknowledged the settings.
+    fn begun() -> FrameWatch {
+        let mut watch = FrameWatch::of_client();
+        watch.take(&[&PREFACE[..], &frame(0x4, ACK, 0, &[])].concat()).unwrap();
+        assert!(watch.empties_table());
+        watch.table_emptied();
+        watch
+    }
+
     #[test]
     fn pauses_do_not_depend_on_how_the_bytes_arrive() {
-        let mut bytes = PREFACE.to_vec();
+        let mut bytes = Vec::new();
         for n in 0..400_u32 {
             bytes.extend(frame(0x1, 0x4, 2 * n + 1, &[3; 20]));
             bytes.extend(frame(0x0, 0, 2 * n + 1, &[0x6; 33]));
             bytes.extend(frame(0x6, 0, 0, &[0x6; 8]));
         }
-        let whole = pauses(&mut FrameWatch::of_client(), &bytes, usize::MAX / 2).unwrap();
+        let whole = pauses(&mut begun(), &bytes, usize::MAX / 2).unwrap();
         assert_eq!(whole.len(), 400 / BLOCKS as usize);
         for size in [1, 2, 7, 9, 10, 4096] {
-            let mut watch = FrameWatch::of_client();
+            let mut watch = begun();
             assert_eq!(pauses(&mut watch, &bytes, size).unwrap(), whole, "{size}");
             assert_eq!((watch.skip, watch.have), (0, 0), "{size}");
         }
@@ -228,10 +286,17 @@ mod tests {
     }
 
     #[test]
+    fn a_client_that_does_not_acknowledge_the_settings_is_cut_off() {
+        let mut watch = FrameWatch::of_client();
+        watch.take(PREFACE).unwrap();
+        let taken = (0..1_000).take_while(|_| watch.take(&frame(0x0, 0, 1, &[7; 1_000])).is_ok()).count();
+        assert_eq!(taken, UNACKNOWLEDGED / 1_009);
+    }
+
+    #[test]
     fn it_says_which_flood_it_is() {
         let flood = |kind: u8, payload: &[u8]| {
-            let mut watch = FrameWatch::of_client();
-            watch.take(PREFACE).unwrap();
+            let mut watch = begun();
             (0..100_000).find_map(|_| watch.take(&frame(kind, 0, 1, payload)).err())
         };
         assert_eq!(flood(0x3, &[0, 0, 0, 8]), Some(Closed::RapidReset));

@@ -25,8 +25,8 @@ const STEP: usize = 16 * 1024;
 /// reserved there as well, and dropped with an error if it cannot be.
 #[derive(Debug)]
 pub(super) struct Incoming<E> {
-    /// Kept to the last byte: it opens the windows.
-    stream: RecvStream,
+    /// Kept to the last byte: it opens the windows. `None` if nothing more is received.
+    stream: Option<RecvStream>,
     has_ended: bool,
     pieces: VecDeque<Bytes>,
     /// What has come after the last piece.
@@ -57,13 +57,11 @@ impl<E> Memory<E> {
             return true;
         };
         let step = missing.max(STEP as u64);
-        match &mut self.reservation {
-            Some(reservation) => reservation.try_grow(step).is_ok(),
-            None => {
-                self.reservation = self.account.try_reserve(Kind::Request, step).ok();
-                self.reservation.is_some()
-            }
+        if let Some(reservation) = &mut self.reservation {
+            return reservation.try_grow(step).is_ok();
         }
+        self.reservation = self.account.try_reserve(Kind::Request, step).ok();
+        self.reservation.is_some()
     }
 
     fn remove(&mut self, bytes: usize) {
@@ -77,7 +75,7 @@ impl<E> Memory<E> {
 impl<E: Copy> Incoming<E> {
     pub(super) fn new(stream: RecvStream, to_error: fn(&h2::Error) -> E) -> Self {
         Self {
-            stream,
+            stream: Some(stream),
             has_ended: false,
             pieces: VecDeque::new(),
             tail: Vec::new(),
@@ -148,13 +146,11 @@ impl<E: Copy> Incoming<E> {
 
     /// The next frame in the hands of `h2`; `None` after the last.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if self.has_ended {
-            return Poll::Ready(None);
-        }
-        match ready!(self.stream.poll_data(cx)) {
+        let Some(stream) = self.stream.as_mut().filter(|_| !self.has_ended) else { return Poll::Ready(None) };
+        match ready!(stream.poll_data(cx)) {
             Some(Ok(data)) => return Poll::Ready(Some(data)),
             Some(Err(error)) => self.error = Some((self.to_error)(&error)),
-            None => match ready!(self.stream.poll_trailers(cx)) {
+            None => match ready!(stream.poll_trailers(cx)) {
                 Ok(trailers) => self.trailers = trailers.map(|map| fields::of_trailers(&map)),
                 Err(error) => self.error = Some((self.to_error)(&error)),
             },
@@ -185,6 +181,8 @@ impl<E: Copy> Incoming<E> {
         {
             self.error = Some(memory.shortage);
             self.has_ended = true;
+            // What still comes is dropped as well.
+            self.stream = None;
             (self.pieces, self.tail) = (VecDeque::new(), Vec::new());
             memory.remove(usize::MAX);
             return;
@@ -221,8 +219,10 @@ impl<E: Copy> Incoming<E> {
     }
 
     fn release(&mut self, bytes: usize) {
-        // An error: the stream is closed, and its window with it.
-        let _ = self.stream.flow_control().release_capacity(bytes);
+        if let Some(stream) = &mut self.stream {
+            // An error: the stream is closed, and its window with it.
+            let _ = stream.flow_control().release_capacity(bytes);
+        }
     }
 }
 

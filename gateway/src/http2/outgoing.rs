@@ -119,16 +119,13 @@ impl Outgoing {
         if self.has_ended {
             return;
         }
-        match trailers {
-            Some(trailers) => {
-                self.submit_held();
-                self.has_ended = true;
-                self.is_gone |= self.stream.send_trailers(trailers).is_err();
-            }
-            None => {
-                let last = self.held.take().unwrap_or_default();
-                self.submit(last, true);
-            }
+        if let Some(trailers) = trailers {
+            self.submit_held();
+            self.has_ended = true;
+            self.is_gone |= self.stream.send_trailers(trailers).is_err();
+        } else {
+            let last = self.held.take().unwrap_or_default();
+            self.submit(last, true);
         }
     }
 

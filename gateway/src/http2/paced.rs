@@ -1,6 +1,7 @@
 //! The byte stream below `h2`: hands it what came in small portions, so that nothing piles up inside.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -13,6 +14,7 @@ use crate::connection::Closed;
 
 use super::frame::FrameWatch;
 use super::patience::{Patience, Stall};
+use super::table::{self, Outcome};
 
 /// What the byte stream and the loop that polls `h2` tell each other.
 #[derive(Debug, Default)]
@@ -92,11 +94,39 @@ impl<S> Paced<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> Paced<S> {
+    /// Puts what empties the table of fields into the header block that comes next; returns when that is done, or another
+    /// frame comes before.
+    fn poll_empty_table(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            match table::begin_block(&self.ahead) {
+                Outcome::Other => return Poll::Ready(Ok(())),
+                Outcome::Begun { first, replacement } => {
+                    self.watch.table_emptied();
+                    self.ahead = [&replacement[..], &self.ahead[first..]].concat().into();
+                    return Poll::Ready(Ok(()));
+                }
+                Outcome::Incomplete => {}
+            }
+            let mut space = [MaybeUninit::uninit(); table::BEGINNING];
+            let mut buf = ReadBuf::uninit(&mut space);
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf))?;
+            if buf.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            self.ahead = [&self.ahead, buf.filled()].concat().into();
+        }
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.gate.paused.load(Relaxed) || this.gate.alarm().is_some() {
             return Poll::Pending;
+        }
+        if this.watch.empties_table() {
+            ready!(this.poll_empty_table(cx))?;
         }
         if !this.ahead.is_empty() {
             let ahead = std::mem::take(&mut this.ahead);

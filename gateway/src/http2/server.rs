@@ -19,7 +19,7 @@ use super::frame::FrameWatch;
 use super::outgoing::Chunk;
 use super::paced::{Gate, Paced};
 use super::patience::Patience;
-use super::request;
+use super::request::{self, MalformedHead};
 use super::stream::{RequestBody, ServerStream};
 use crate::allocator;
 use crate::connection::{Closed, Connection, Http2Settings, Settings, Watches, Wire};
@@ -60,13 +60,15 @@ pub(crate) async fn serve<H: Handler>(
     let turn = Turn::default();
     let streams = Streams {
         serving: FuturesUnordered::new(),
-        serve: |accepted| serve_stream(accepted, handler, &connection, &patience, &turn),
+        serve: |request, response| {
+            let accepted = Accepted::new(request, response, &connection.account)
+                .inspect_err(|MalformedHead| handler.refused(&connection, 400, "malformed_head"));
+            Some(serve_stream(accepted.ok()?, handler, &connection, &patience, &turn))
+        },
         permit,
         most: 0,
     };
-    let account = &connection.account;
-    let serving =
-        Serving { account, h2, gate, streams, turn: &turn, malformed: 0, idle: Idle::default(), going_away: false };
+    let serving = Serving { h2, gate, streams, turn: &turn, malformed: 0, idle: Idle::default(), going_away: false };
     serving.run(number, watches, &settings.http2).await;
 }
 
@@ -106,15 +108,13 @@ impl Accepted {
         request: Request<h2::RecvStream>,
         mut response: SendResponse<Chunk>,
         account: &Arc<Account>,
-    ) -> Option<Self> {
+    ) -> Result<Self, MalformedHead> {
         let (parts, body) = request.into_parts();
         let has_ended = body.is_end_stream();
-        let Ok(head) = request::of_parts(&parts, has_ended) else {
-            response.send_reset(Reason::PROTOCOL_ERROR);
-            return None;
-        };
+        let head = request::of_parts(&parts, has_ended);
+        let head = head.inspect_err(|_| response.send_reset(Reason::PROTOCOL_ERROR))?;
         let body = (!has_ended).then(|| RequestBody::new(body, account));
-        Some(Self { head, body, response })
+        Ok(Self { head, body, response })
     }
 }
 
@@ -189,11 +189,18 @@ struct Streams<'a, S, F> {
     most: usize,
 }
 
-impl<S: Fn(Accepted) -> F, F: Future<Output = ()>> Streams<'_, S, F> {
-    fn open(&mut self, accepted: Accepted) {
-        self.serving.push((self.serve)(accepted));
+impl<S, F> Streams<'_, S, F>
+where
+    S: Fn(Request<h2::RecvStream>, SendResponse<Chunk>) -> Option<F>,
+    F: Future<Output = ()>,
+{
+    /// Returns `false` if the request is malformed.
+    fn open(&mut self, request: Request<h2::RecvStream>, response: SendResponse<Chunk>) -> bool {
+        let Some(serving) = (self.serve)(request, response) else { return false };
+        self.serving.push(serving);
         self.permit.stream_opened();
         self.most = self.most.max(self.serving.len());
+        true
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) {
@@ -231,8 +238,6 @@ impl Idle {
 }
 
 struct Serving<'a, S, F> {
-    /// Of the client's source.
-    account: &'a Arc<Account>,
     h2: Box<H2>,
     gate: Arc<Gate>,
     streams: Streams<'a, S, F>,
@@ -252,7 +257,11 @@ enum Event {
     Idle,
 }
 
-impl<S: Fn(Accepted) -> F, F: Future<Output = ()>> Serving<'_, S, F> {
+impl<S, F> Serving<'_, S, F>
+where
+    S: Fn(Request<h2::RecvStream>, SendResponse<Chunk>) -> Option<F>,
+    F: Future<Output = ()>,
+{
     async fn run(mut self, number: usize, watches: &Watches, settings: &Http2Settings) {
         let mut drain = watches.drain.clone();
         let max_malformed = settings.max_malformed_streams;
@@ -287,10 +296,9 @@ impl<S: Fn(Accepted) -> F, F: Future<Output = ()>> Serving<'_, S, F> {
         loop {
             while let Poll::Ready(accepted) = self.h2.poll_accept(cx) {
                 match accepted {
-                    Some(Ok((request, response))) => match Accepted::new(request, response, self.account) {
-                        Some(accepted) => self.streams.open(accepted),
-                        None => self.malformed += 1,
-                    },
+                    Some(Ok((request, response))) => {
+                        self.malformed += u32::from(!self.streams.open(request, response));
+                    }
                     Some(Err(error)) => return Poll::Ready(ended_by(&error)),
                     None => return Poll::Ready(Event::Closed),
                 }

@@ -4,6 +4,7 @@ use std::future::{pending, poll_fn};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::net::{TcpListener, TcpStream};
@@ -13,6 +14,7 @@ use crate::connection::{Connection, Settings, Socket, Transport, Watches, Wire};
 use crate::drain::Phase;
 use crate::exchange::side::CHUNK;
 use crate::exchange::{ClientError, ClientStream, Handler};
+use crate::ledger::Ledger;
 use crate::listener::{Admission, Limits, ListenerName};
 use crate::live::Live;
 use crate::message::{BodyLength, Name, RequestHead, ResponseHead};
@@ -92,6 +94,10 @@ async fn answer<C: ClientStream>(head: &RequestHead, client: &mut C) -> Result<(
             client.send_head(&head);
             Ok(())
         }
+        "/late" => {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            echo(client).await
+        }
         "/until-gone" => Err(poll_fn(|cx| client.poll_gone(cx)).await),
         "/busy" => loop {
             tokio::task::yield_now().await;
@@ -164,6 +170,7 @@ pub(super) struct Server {
     pub(super) toy: Arc<Toy>,
     pub(super) phase: watch::Sender<Phase>,
     pub(super) pressure: Pressure,
+    pub(super) ledger: Ledger,
 }
 
 impl Server {
@@ -174,9 +181,10 @@ impl Server {
         let (phase, drain) = watch::channel(Phase::Serving);
         let pressure = Pressure::new();
         let (toy, watches) = (Arc::<Toy>::default(), Watches { drain, pressure: pressure.clone() });
-        let server = Self { address, toy: Arc::clone(&toy), phase, pressure };
+        let admission = Admission::new(Limits::default());
+        let ledger = admission.ledger().clone();
+        let server = Self { address, toy: Arc::clone(&toy), phase, pressure, ledger };
         tokio::spawn(async move {
-            let admission = Admission::new(Limits::default());
             let settings = Live::from(settings);
             while let Ok((tcp, client)) = listener.accept().await {
                 let (toy, settings, watches) = (Arc::clone(&toy), settings.clone(), watches.clone());

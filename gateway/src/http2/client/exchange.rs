@@ -1,5 +1,6 @@
 //! An endpoint's side of an exchange over HTTP/2.
 
+use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
@@ -176,7 +177,8 @@ fn encoded(target: &[u8]) -> String {
     for byte in target {
         match byte {
             b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | ..=b' ' | 0x7f.. => {
-                encoded.push_str(&format!("%{byte:02X}"));
+                // A string takes everything.
+                let _ = write!(encoded, "%{byte:02X}");
             }
             _ => encoded.push(char::from(*byte)),
         }
