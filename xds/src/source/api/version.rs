@@ -88,12 +88,9 @@ mod tests {
             let wire = Wire { major: "1".to_owned(), minor: minor.to_owned() };
             ServerVersion::parse(&wire).map(ServerVersion::compares)
         };
-        assert_eq!(["33", "34+", "35", "36+", "x"].map(compares), [
-            Some(false),
-            Some(false),
-            Some(true),
-            Some(true),
-            None
-        ]);
+        assert_eq!(
+            ["33", "34+", "35", "36+", "x"].map(compares),
+            [Some(false), Some(false), Some(true), Some(true), None]
+        );
     }
 }
