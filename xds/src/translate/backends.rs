@@ -11,7 +11,7 @@ use hashbrown::{HashMap, HashTable};
 use super::draft::PortRef;
 use super::pending::Pending;
 use super::service::PackedService;
-use super::slice::PackedSlice;
+use super::slice::{PackedSlice, Serving};
 use super::users::{Crowds, IngressId, Users};
 use crate::object::ObjectRef;
 use crate::resource::{Cluster, ClusterName, Discovery, UpstreamProtocol, cluster_parts};
@@ -54,7 +54,8 @@ struct Member {
     users: Users,
 }
 
-/// What a cluster is at present: itself and, unless found by DNS, the addresses that are ready.
+/// What a cluster is at present: itself and, unless found by DNS, the addresses that are ready; where none is, those that
+/// end and still serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Backing {
     pub(super) cluster: Cluster,
@@ -296,13 +297,20 @@ impl Content<'_> {
             let discovery = Discovery::Dns { host: host.into(), port: port.number };
             return Some(Backing { cluster: Cluster { protocol, discovery }, addresses: None });
         }
+        let ready = self.addresses(port.name, Serving::Ready);
+        let addresses = if ready.is_empty() { self.addresses(port.name, Serving::Terminating) } else { ready };
+        Some(Backing { cluster: Cluster { protocol, discovery: Discovery::Endpoints }, addresses: Some(addresses) })
+    }
+
+    /// The addresses in a state, sorted and each once.
+    fn addresses(self, port: &str, state: Serving) -> Vec<SocketAddr> {
         let mut addresses = Vec::new();
         for slice in self.slices() {
-            slice.addresses(port.name, &mut addresses);
+            slice.addresses(port, state, &mut addresses);
         }
         addresses.sort_unstable();
         addresses.dedup();
-        Some(Backing { cluster: Cluster { protocol, discovery: Discovery::Endpoints }, addresses: Some(addresses) })
+        addresses
     }
 }
 

@@ -33,6 +33,24 @@ fn an_endpoint_is_ready_unless_it_says_otherwise() {
 }
 
 #[test]
+fn an_endpoint_that_ends_and_serves_is_used_while_none_is_ready() {
+    let mut world = routed_to(json!(80));
+    let ending = |address, serving| ready(address, json!({"ready": false, "serving": serving, "terminating": true}));
+    let sliced = |endpoints: &[Value]| {
+        slice("s", "hello", json!({"ports": [{"name": "http", "port": 80}], "endpoints": endpoints}))
+    };
+    world.apply([plain_service("hello"), sliced(&[ending("10.0.0.1", json!(true)), ending("10.0.0.2", json!(false))])]);
+    assert_eq!(world.addresses("shop/hello:80"), ["10.0.0.1:80"]);
+    world.apply([pods("another", "hello", 80, &["10.0.0.9"])]);
+    assert_eq!(world.addresses("shop/hello:80"), ["10.0.0.9:80"], "a ready one gets everything, in any slice");
+    world.delete(ObjectKind::EndpointSlice, "another");
+    assert_eq!(world.addresses("shop/hello:80"), ["10.0.0.1:80"]);
+    // Without a word about it, it does not serve.
+    world.apply([sliced(&[ending("10.0.0.1", json!(null))])]);
+    assert_eq!(world.addresses("shop/hello:80"), [""; 0]);
+}
+
+#[test]
 fn addresses_are_the_sorted_union_of_all_slices() {
     let mut world = routed_to(json!(80));
     let six = json!({"addressType": "IPv6", "ports": [{"name": "http", "port": 8013}],
