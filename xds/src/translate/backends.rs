@@ -10,7 +10,7 @@ use hashbrown::{HashMap, HashTable};
 
 use super::draft::PortRef;
 use super::pending::Pending;
-use super::service::PackedService;
+use super::service::{PackedService, Port, Speaks};
 use super::slice::{PackedSlice, Serving};
 use super::users::{Crowds, IngressId, Users};
 use crate::object::ObjectRef;
@@ -64,9 +64,11 @@ pub(super) struct Backing {
 
 /// What keeps a cluster from being in effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lack {
+pub(super) enum Lack<'a> {
     Service,
     Port,
+    /// TLS to endpoints. By this `appProtocol`, or by the port's name if it is empty.
+    Tls(&'a str),
 }
 
 impl Backends {
@@ -187,10 +189,12 @@ impl Backends {
     }
 
     /// What the cluster would need to be in effect.
-    pub(super) fn lack(&self, cluster: &ClusterName) -> Option<Lack> {
-        match self.service(cluster) {
-            None => Some(Lack::Service),
-            Some(service) => service.port(port_of(cluster.as_str())).is_none().then_some(Lack::Port),
+    pub(super) fn lack<'a>(&'a self, cluster: &'a ClusterName) -> Option<Lack<'a>> {
+        let Some(service) = self.service(cluster) else { return Some(Lack::Service) };
+        match service.port(port_of(cluster.as_str())) {
+            None => Some(Lack::Port),
+            Some(Port { speaks: Speaks::Tls(protocol), .. }) => Some(Lack::Tls(protocol)),
+            Some(_) => None,
         }
     }
 
@@ -292,7 +296,12 @@ impl Content<'_> {
     fn backing(self, port: PortRef<'_>) -> Option<Backing> {
         let service = self.service?;
         let port = service.port(port)?;
-        let protocol = if port.h2c { UpstreamProtocol::H2c } else { UpstreamProtocol::Http1 };
+        let protocol = match port.speaks {
+            Speaks::Http1 => UpstreamProtocol::Http1,
+            Speaks::H2c => UpstreamProtocol::H2c,
+            // Nothing is sent in clear to what expects TLS.
+            Speaks::Tls(_) => return None,
+        };
         if let Some(host) = service.external_name() {
             let discovery = Discovery::Dns { host: host.into(), port: port.number };
             return Some(Backing { cluster: Cluster { protocol, discovery }, addresses: None });
