@@ -63,6 +63,7 @@ pub use request::{Shape, Verb};
 pub use silence::Silence;
 pub use simulation::Pods;
 pub use stages::Stages;
+pub use store::Backup;
 
 use access::Access;
 use clock::Clock;
@@ -93,6 +94,7 @@ pub(crate) struct Shared {
     faults: Faults,
     silence: silence::State,
     bookmark_interval: Duration,
+    minor: u32,
     watch_list: bool,
     pods: Pods,
 }
@@ -113,6 +115,7 @@ impl Cluster {
             faults: Faults::default(),
             silence: silence::State::default(),
             bookmark_interval: options.bookmark_interval,
+            minor: options.minor,
             watch_list: options.watch_list,
             pods: Pods::default(),
         });
@@ -181,6 +184,16 @@ impl Cluster {
     /// Forgets the past: watches from earlier versions and pages of earlier lists are answered by 410.
     pub fn compact(&self) {
         self.shared.store.compact();
+    }
+
+    /// Copies everything that the cluster holds.
+    pub fn backup(&self) -> Backup {
+        self.shared.store.backup()
+    }
+
+    /// Goes back to a copy, as after a restore of etcd. Connections stay; a real server is restarted for it.
+    pub fn restore(&self, backup: &Backup) {
+        self.shared.store.restore(backup);
     }
 
     /// Forgets the lists that pages continue, so that continue tokens are expired.

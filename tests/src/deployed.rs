@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::client::tools::{installed, run};
 use crate::{Result, ensure};
 
 /// Where all of it is.
@@ -30,4 +31,15 @@ pub fn base() -> Result<Vec<Value>> {
         objects.extend(parse(&fs::read_to_string(file)?)?);
     }
     Ok(objects)
+}
+
+/// The objects of an overlay, as kustomize renders them; `None` without kubectl.
+pub async fn overlay(name: &str) -> Result<Option<Vec<Value>>> {
+    if !installed("kubectl").await {
+        return Ok(None);
+    }
+    let folder = folder().join("kustomize/overlays").join(name);
+    let output = run("kubectl", &["kustomize", &folder.to_string_lossy()]).await?;
+    ensure(output.status.success(), || format!("kubectl: {}", String::from_utf8_lossy(&output.stderr)))?;
+    parse(&String::from_utf8(output.stdout)?).map(Some)
 }

@@ -276,7 +276,8 @@ pub enum Discovery {
     },
 }
 
-/// The addresses of a cluster that are ready, sorted and without repetition. May be empty.
+/// The addresses of a cluster that are ready or, while none is, that end and still serve; sorted and without repetition.
+/// May be empty.
 ///
 /// Lists are shared: thousands of services that are scaled to zero hold the activator's addresses once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

@@ -31,9 +31,10 @@ mod writer;
 
 pub(crate) use condition::Verdict;
 pub use desk::Hook;
-pub(crate) use desk::{Ask, Finalizer, Probe, Task, Wanted, Written};
+pub(crate) use desk::{Ask, Probe, Task, Wanted, Written};
 pub use lease::LeaseOptions;
 pub use metrics::describe_metrics;
 pub use publication::Address;
-pub(crate) use published::{Marks, Print, Published};
+pub(crate) use published::{FINALIZER, Marks, Print, Published};
 pub use reporter::{Options, Reporter, Running};
+pub(crate) use wire::MANAGER;

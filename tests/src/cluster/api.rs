@@ -46,7 +46,7 @@ async fn respond(
     }
     let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let user = shared.access.authenticate(authorization)?;
-    if let Some(about_itself) = discovery::answer(path) {
+    if let Some(about_itself) = discovery::answer(path, shared.minor) {
         return Ok(reply::json_value(StatusCode::OK, &about_itself));
     }
     let api_request = ApiRequest::parse(request.method(), request.uri(), request.headers())?;

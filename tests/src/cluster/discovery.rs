@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use super::kind::{Facts, Kind};
 
 /// The answer for a path that isn't about objects.
-pub(super) fn answer(path: &str) -> Option<Value> {
+pub(super) fn answer(path: &str, minor: u32) -> Option<Value> {
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     match segments[..] {
         ["version"] => Some(json!({
-            "major": "1", "minor": "34", "gitVersion": "v1.34.0+simulated", "gitCommit": "", "gitTreeState": "clean",
+            "major": "1", "minor": minor.to_string(), "gitVersion": format!("v1.{minor}.0+simulated"), "gitCommit": "", "gitTreeState": "clean",
             "buildDate": "2026-01-01T00:00:00Z", "goVersion": "none", "compiler": "rustc", "platform": "simulated",
         })),
         ["api"] => Some(json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []})),

@@ -14,6 +14,8 @@ pub struct Options {
     pub history: usize,
     /// How much faster than ours the cluster's time passes. Default: 1.
     pub speed: f64,
+    /// The server says that it is Kubernetes 1 and this. Default: 34.
+    pub minor: u32,
     /// Whether watches can begin with the present objects (`sendInitialEvents`). Default: yes.
     pub watch_list: bool,
     /// What happens by itself; nothing, and no pods, if there is none. Default: none.
@@ -30,6 +32,7 @@ impl Default for Options {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             history: 16_384,
             speed: 1.0,
+            minor: 34,
             watch_list: true,
             stages: None,
             seed: 1,

@@ -33,6 +33,13 @@ struct Inner {
     tables: Vec<Table>,
 }
 
+/// Copy of everything that a store holds, as a snapshot of etcd is.
+#[derive(Clone, Debug)]
+pub struct Backup {
+    revision: u64,
+    tables: Vec<Objects>,
+}
+
 /// What is to become of an object.
 #[derive(Debug)]
 pub enum Step {
@@ -172,6 +179,21 @@ impl Store {
         let revision = inner.revision;
         for table in &mut inner.tables {
             table.compact(revision);
+        }
+    }
+
+    /// Copies what there is.
+    pub fn backup(&self) -> Backup {
+        let inner = self.lock();
+        Backup { revision: inner.revision, tables: inner.tables.iter().map(|table| table.objects.clone()).collect() }
+    }
+
+    /// Goes back to a copy, and counts on from its revision: later revisions are given a second time.
+    pub fn restore(&self, backup: &Backup) {
+        let mut inner = self.lock();
+        inner.revision = backup.revision;
+        for (table, objects) in inner.tables.iter_mut().zip(&backup.tables) {
+            table.restore(objects.clone(), backup.revision);
         }
     }
 

@@ -169,6 +169,10 @@ impl Watch {
     }
 
     async fn bookmark(&mut self, initial_events_end: bool) -> Result<(), Ended> {
+        if self.cursor > self.shared.store.revision() {
+            // Its version is not reached yet.
+            return Ok(());
+        }
         let object = self.request.shape.bookmark(self.request.kind, self.cursor, initial_events_end);
         self.send(events::line("BOOKMARK", &object)).await
     }

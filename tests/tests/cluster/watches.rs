@@ -141,3 +141,20 @@ async fn an_object_that_ceases_to_match_a_selector_is_deleted_for_its_watchers()
     cluster.apply(labelled("2", "other")).unwrap();
     assert_eq!(next(&mut events).await, "-a");
 }
+
+#[tokio::test]
+async fn a_watch_from_a_version_that_is_not_reached_is_silent_until_it_is() {
+    let options = Options { bookmark_interval: Duration::from_millis(20), ..Options::default() };
+    let (cluster, client) = start_with(options).await;
+    let backup = cluster.backup();
+    let later = cluster.apply(config_map("a", "1")).unwrap().revision;
+    cluster.restore(&backup);
+    let api: Api<ConfigMap> = Api::namespaced(client, "default");
+    let mut events = pin!(api.watch(&WatchParams::default(), &later.to_string()).await.unwrap());
+    cluster.apply(config_map("b", "1")).unwrap();
+    let silent = tokio::time::timeout(Duration::from_millis(500), events.next()).await;
+    assert!(silent.is_ok_and(|event| matches!(event, Some(Ok(WatchEvent::Bookmark(_))))), "the version is reached");
+    cluster.restore(&backup);
+    let silent = tokio::time::timeout(Duration::from_millis(500), events.next()).await;
+    assert!(silent.is_err(), "neither event nor bookmark: {silent:?}");
+}

@@ -1,6 +1,6 @@
 //! A gateway that runs with the rights of the rendered roles, and asks for no more and no less.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -9,6 +9,7 @@ use postern_tests::client::{Call, TlsClient, get_plain};
 use postern_tests::cluster::{Cluster, Kind, KnativeService, Options as ClusterOptions, PolicyRule};
 use postern_tests::deployed;
 use postern_tests::gateway::{Gateway, Options, Program};
+use postern_tests::manifests::{KIngress, PathRule, Rule as KRule};
 use postern_tests::patience::eventually;
 use postern_tests::{Result, ensure};
 use serde::Deserialize;
@@ -33,6 +34,7 @@ impl World {
         let service = KnativeService::new("default", "cart").endpoint(backend.address());
         cluster.apply_many(service.objects(cluster.ca())?)?;
         cluster.apply_many(ingresses())?;
+        cluster.apply(of_an_earlier_version())?;
         let namespace = rendered.one("Deployment")?["metadata"]["namespace"].as_str().ok_or("no namespace")?;
         cluster.apply(gateway_service(namespace, &rendered.arguments()?))?;
         let user = grant(rendered, &cluster)?;
@@ -73,6 +75,8 @@ impl World {
             ensure(ready, || format!("the KIngress: {}", status(Kind::KIngress, "cart")))?;
             let address = status(Kind::Ingress, "web")["loadBalancer"]["ingress"][0]["ip"].clone();
             ensure(address == "192.0.2.1", || format!("the Ingress is said to be at {address}"))?;
+            let earlier = self.cluster.get(Kind::KIngress, "default", "earlier").unwrap_or_default();
+            ensure(list(&earlier["metadata"]["finalizers"]).is_empty(), || format!("a finalizer: {earlier}"))?;
             ensure(self.cluster.count(Kind::Event) > 0, || "no event".to_owned())
         })
         .await
@@ -105,6 +109,18 @@ fn ingresses() -> [Value; 2] {
             "spec": {"ingressClassName": "postern", "rules": [{"host": format!("{name}.test"), "http": {"paths": paths}}]},
         })
     })
+}
+
+/// A KIngress with the finalizer that earlier versions wrote.
+fn of_an_earlier_version() -> Value {
+    let finalizer = "ingresses.networking.internal.knative.dev";
+    let rule = KRule::external(&["earlier.test"]).path(PathRule::to("cart-00001"));
+    let mut kingress = KIngress::new("default", "earlier").rule(rule).object();
+    let set = json!({format!("v:\"{finalizer}\""): {}});
+    kingress["metadata"]["finalizers"] = json!([finalizer]);
+    kingress["metadata"]["managedFields"] =
+        json!([{"manager": "postern", "operation": "Update", "fieldsV1": {"f:metadata": {"f:finalizers": set}}}]);
+    kingress
 }
 
 /// The Service that the gateway takes for its public one, with an address.
@@ -142,6 +158,32 @@ fn granted(rendered: &Rendered) -> Result<BTreeSet<Right>> {
                     verb: verb.clone(),
                 }));
             }
+        }
+    }
+    Ok(rights)
+}
+
+/// All rights of a service account, with the namespace in which each holds, once these objects are applied in turn: one of
+/// the same kind, namespace and name replaces what was there.
+fn rights_of(account: &Value, applied: &[&Rendered]) -> Result<BTreeSet<(String, Right)>> {
+    let mut there = BTreeMap::new();
+    for object in applied.iter().flat_map(|rendered| &rendered.0) {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let metadata = &object["metadata"];
+        there.insert([text(&object["kind"]), text(&metadata["namespace"]), text(&metadata["name"])], object.clone());
+    }
+    let objects = Rendered(there.into_values().collect());
+    let mut rights = BTreeSet::new();
+    for binding in objects.of("ClusterRoleBinding").chain(objects.of("RoleBinding")) {
+        let (role, place) = (&binding["roleRef"], &binding["metadata"]["namespace"]);
+        let is_for = |subject: &Value| {
+            subject["name"] == account["metadata"]["name"] && subject["namespace"] == account["metadata"]["namespace"]
+        };
+        if list(&binding["subjects"]).iter().any(is_for) {
+            let mut roles = objects.of(role["kind"].as_str().ok_or("no kind")?);
+            let is_it = |it: &&Value| it["metadata"]["name"] == role["name"] && it["metadata"]["namespace"] == *place;
+            let role = roles.find(is_it).ok_or_else(|| format!("no role for {binding}"))?;
+            rights.extend(granted(&Rendered(vec![role.clone()]))?.into_iter().map(|right| (place.to_string(), right)));
         }
     }
     Ok(rights)
@@ -220,6 +262,21 @@ async fn a_gateway_in_the_place_of_kourier_has_the_rights_it_needs() -> Result<(
     let name = |balancer: &str| status[balancer]["ingress"][0]["domainInternal"].clone();
     assert_eq!(name("publicLoadBalancer"), "kourier.kourier-system.svc.cluster.local");
     assert_eq!(name("privateLoadBalancer"), "kourier-internal.kourier-system.svc.cluster.local");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_base_and_an_overlay_that_are_both_applied_take_no_rights_from_each_other() -> Result<()> {
+    let Some(kourier) = Rendered::kustomize("overlays/kourier").await? else { return Ok(()) };
+    let base = Rendered::base()?;
+    for own in [&base, &kourier] {
+        let account = own.one("ServiceAccount")?;
+        let alone = rights_of(account, &[own])?;
+        assert!(!alone.is_empty());
+        for both in [[&base, &kourier], [&kourier, &base]] {
+            assert_eq!(rights_of(account, &both)?, alone);
+        }
+    }
     Ok(())
 }
 

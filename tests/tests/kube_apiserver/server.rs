@@ -25,34 +25,33 @@ pub(crate) const ADMINISTRATOR: &str = "administrator";
 /// The gateway, which may do what its roles say.
 pub(crate) const GATEWAY: &str = "gateway";
 
+/// How etcd and the API server are started.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    /// `Name=true` or `Name=false`, for the API server.
+    pub(crate) feature_gates: Vec<&'static str>,
+}
+
 /// A running API server. Its processes end when this is dropped.
 pub(crate) struct Server {
     directory: TempDir,
+    settings: Settings,
     etcd: SocketAddr,
+    etcd_peer: SocketAddr,
     address: SocketAddr,
     ca: TestCa,
-    _etcd: Child,
+    etcd_process: Option<Child>,
     process: Option<Child>,
 }
 
 impl Server {
     /// Starts a server that knows the gateway by this name; `None` where it is not installed.
-    pub(crate) async fn start(service_account: &str) -> Result<Option<Self>> {
+    pub(crate) async fn start(service_account: &str, settings: Settings) -> Result<Option<Self>> {
         if !(installed("kube-apiserver").await && installed("etcd").await) {
             return Ok(None);
         }
         let directory = tempfile::tempdir()?;
-        let (etcd, peer, address) = (address::of_localhost()?, address::of_localhost()?, address::of_localhost()?);
-        let mut command = Command::new("etcd");
-        command.arg("--data-dir").arg(directory.path().join("etcd")).arg("--log-level=error");
-        for flag in ["--listen-client-urls", "--advertise-client-urls"] {
-            command.arg(format!("{flag}=http://{etcd}"));
-        }
-        for flag in ["--listen-peer-urls", "--initial-advertise-peer-urls"] {
-            command.arg(format!("{flag}=http://{peer}"));
-        }
-        command.arg(format!("--initial-cluster=default=http://{peer}")).arg("--unsafe-no-fsync");
-        let etcd_process = spawn(&mut command, &directory.path().join("etcd.log"))?;
+        let (etcd, etcd_peer, address) = (address::of_localhost()?, address::of_localhost()?, address::of_localhost()?);
         let ca = TestCa::new()?;
         let certificate = ca.issue(&["127.0.0.1", "localhost"])?;
         let file = |name: &str, text: String| -> Result<()> { Ok(fs::write(directory.path().join(name), text)?) };
@@ -63,9 +62,58 @@ impl Server {
         file("service-accounts.pub", accounts.public_key_pem())?;
         // A token is also the user's name here; of the groups one is told to be everybody's who is known.
         file("tokens.csv", format!("{ADMINISTRATOR},root,1,system:masters\n{GATEWAY},{service_account},2,\n"))?;
-        let mut server = Self { directory, etcd, address, ca, _etcd: etcd_process, process: None };
+        let (etcd_process, process) = (None, None);
+        let mut server = Self { directory, settings, etcd, etcd_peer, address, ca, etcd_process, process };
+        server.start_etcd()?;
         server.resume().await?;
         Ok(Some(server))
+    }
+
+    fn start_etcd(&mut self) -> Result<()> {
+        let (etcd, peer) = (self.etcd, self.etcd_peer);
+        let mut command = Command::new("etcd");
+        command.arg("--data-dir").arg(self.etcd_data()).arg("--log-level=error");
+        for flag in ["--listen-client-urls", "--advertise-client-urls"] {
+            command.arg(format!("{flag}=http://{etcd}"));
+        }
+        for flag in ["--listen-peer-urls", "--initial-advertise-peer-urls"] {
+            command.arg(format!("{flag}=http://{peer}"));
+        }
+        command.arg(format!("--initial-cluster=default=http://{peer}")).arg("--unsafe-no-fsync");
+        self.etcd_process = Some(spawn(&mut command, &self.directory.path().join("etcd.log"))?);
+        Ok(())
+    }
+
+    fn etcd_data(&self) -> PathBuf {
+        self.directory.path().join("etcd")
+    }
+
+    /// Copies what etcd holds, while both are killed, and starts them again.
+    pub(crate) async fn back_up(&mut self) -> Result<PathBuf> {
+        self.crash().await?;
+        let copy = self.directory.path().join("backup");
+        copy_folder(&self.etcd_data(), &copy)?;
+        self.start_etcd()?;
+        self.resume().await?;
+        Ok(copy)
+    }
+
+    /// Kills both, and starts them on a copy of what etcd held.
+    pub(crate) async fn restore(&mut self, copy: &Path) -> Result<()> {
+        self.crash().await?;
+        fs::remove_dir_all(self.etcd_data())?;
+        copy_folder(copy, &self.etcd_data())?;
+        self.start_etcd()?;
+        self.resume().await
+    }
+
+    /// Ends both without a word to anybody: `kill -9`.
+    async fn crash(&mut self) -> Result<()> {
+        self.kill().await?;
+        if let Some(mut process) = self.etcd_process.take() {
+            process.kill().await?;
+        }
+        Ok(())
     }
 
     /// Starts the API server, which keeps its address and what it knows.
@@ -89,6 +137,9 @@ impl Server {
             "--service-cluster-ip-range=10.0.0.0/16".to_owned(),
             "--shutdown-delay-duration=0s".to_owned(),
         ]);
+        if !self.settings.feature_gates.is_empty() {
+            command.arg(format!("--feature-gates={}", self.settings.feature_gates.join(",")));
+        }
         self.process = Some(spawn(&mut command, &self.directory.path().join("kube-apiserver.log"))?);
         let client = self.client(ADMINISTRATOR)?;
         let ready = eventually_within(START, "the API server is ready", async || {
@@ -137,6 +188,20 @@ impl Server {
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
 }
 
 fn spawn(command: &mut Command, log: &Path) -> Result<Child> {

@@ -17,7 +17,7 @@ use postern_tests::patience::{PATIENCE, eventually, eventually_within};
 use postern_tests::{Result, ensure};
 use serde_json::{Value, json};
 
-use crate::server::{ADMINISTRATOR, GATEWAY, Server, own_address};
+use crate::server::{ADMINISTRATOR, GATEWAY, Server, Settings, own_address};
 
 /// Where `deploy/` puts the gateway.
 pub(crate) const NAMESPACE: &str = "postern-system";
@@ -38,11 +38,16 @@ pub(crate) struct World {
 impl World {
     /// Starts a server with one service, `shop/cart`; `None` where that can't be done, which is said.
     pub(crate) async fn new() -> Result<Option<Self>> {
+        Self::with(Settings::default()).await
+    }
+
+    /// [`Self::new`], with a server that is started so.
+    pub(crate) async fn with(settings: Settings) -> Result<Option<Self>> {
         let Some(own) = own_address() else {
             eprintln!("SKIPPED: this machine has no address but loopback's, where Kubernetes takes no endpoint");
             return Ok(None);
         };
-        let Some(server) = Server::start(SERVICE_ACCOUNT).await? else { return Ok(None) };
+        let Some(server) = Server::start(SERVICE_ACCOUNT, settings).await? else { return Ok(None) };
         let backend = Backend::start_at(address::at(own)?, "cart", Speaks::Http1).await?;
         let ca = TestCa::new()?;
         let tls = TlsClient::new(&ca)?;
@@ -111,6 +116,21 @@ impl World {
     /// The KIngress of the service.
     pub(crate) async fn kingress(&self) -> Result<Value> {
         self.get("networking.internal.knative.dev/v1alpha1", "Ingress", "shop", "cart").await
+    }
+
+    /// How many requests of this verb there were about KIngresses, or their status, by the server's own count.
+    pub(crate) async fn requests(&self, verb: &str, subresource: &str) -> Result<u64> {
+        let metrics = self.client.request_text(http::Request::get("/metrics").body(Vec::new())?).await?;
+        let wanted = [
+            "apiserver_request_total{".to_owned(),
+            r#"group="networking.internal.knative.dev""#.to_owned(),
+            r#"resource="ingresses""#.to_owned(),
+            format!("verb={verb:?}"),
+            format!("subresource={subresource:?}"),
+        ];
+        let lines = metrics.lines().filter(|line| wanted.iter().all(|text| line.contains(text.as_str())));
+        let counts = lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
+        Ok(counts.map(|count| count as u64).sum())
     }
 
     /// Waits until Knative would call the service's KIngress ready.

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use postern_tests::backend::Backend;
 use postern_tests::client::{Call, TlsClient};
-use postern_tests::cluster::{Cluster, Kind, KnativeService, Options as ClusterOptions, PolicyRule, Silence, Verb};
+use postern_tests::cluster::{
+    Cluster, Fault, Kind, KnativeService, Options as ClusterOptions, PolicyRule, Rule, Silence, Verb,
+};
 use postern_tests::gateway::{Gateway, Options, Program};
 use postern_tests::patience::eventually;
 use postern_tests::{Result, ensure};
@@ -102,6 +104,20 @@ async fn a_renewed_certificate_reaches_new_handshakes() -> Result<()> {
         ensure(world.serial().await? != old, || "still the old one".to_owned())
     })
     .await
+}
+
+/// A real API server denies everything for about two seconds after its start.
+#[tokio::test]
+async fn handshakes_wait_for_an_api_server_that_denies_everything_for_a_moment() -> Result<()> {
+    let world = World::start().await?;
+    let denied = Fault::Status { code: 403, retry_after_seconds: None };
+    let rule = world.cluster.faults().add(Rule::on(Verb::Get, Kind::Secret, denied));
+    let serial = tokio::join!(world.serial(), async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        world.cluster.faults().remove(rule);
+    });
+    serial.0.map(drop)?;
+    world.assert_served().await
 }
 
 #[tokio::test]

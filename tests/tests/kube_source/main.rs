@@ -13,6 +13,8 @@ mod liveness;
 #[cfg(test)]
 mod permissions;
 #[cfg(test)]
+mod rewind;
+#[cfg(test)]
 mod sealed;
 #[cfg(test)]
 mod secrets;

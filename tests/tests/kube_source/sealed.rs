@@ -74,7 +74,9 @@ async fn no_copy_is_served_once_the_secret_may_not_be_read_or_is_gone() -> Resul
     until_written(&world, 1.0).await?;
     let forbidden = Fault::Status { code: 403, retry_after_seconds: None };
     let rule = world.cluster.faults().add(Rule::on(Verb::Get, Kind::Secret, forbidden));
-    assert!(world.serial().await.is_err());
+    world.serial().await.map_err(|error| format!("a denial that has just begun counts: {error}"))?;
+    eventually("the denial counts", async || ensure(world.serial().await.is_err(), || "it is served".to_owned()))
+        .await?;
     world.cluster.faults().remove(rule);
 
     let secret = world.service.secret_name();

@@ -1,6 +1,7 @@
 //! What is written on a KIngress, and how often.
 
-use postern_tests::cluster::{Kind, KnativeService, Silence};
+use postern_tests::address::unused;
+use postern_tests::cluster::{Certificates, Fault, Kind, KnativeService, Rule, Silence, Verb};
 use postern_tests::patience::eventually;
 use postern_tests::{Result, ensure};
 use serde_json::{Value, json};
@@ -14,7 +15,7 @@ async fn a_served_kingress_reads_as_knative_expects_it() -> Result<()> {
     let (world, _gateway) = World::with_gateway().await?;
     world.ready("cart").await?;
     let kingress = world.kingress();
-    assert_eq!(kingress["metadata"]["finalizers"], json!([FINALIZER]));
+    assert!(kingress["metadata"]["finalizers"].is_null(), "nothing is kept that a finalizer would protect");
     let status = &kingress["status"];
     let types: Vec<_> = status["conditions"].as_array().into_iter().flatten().map(|c| c["type"].clone()).collect();
     assert_eq!(types, ["LoadBalancerReady", "NetworkConfigured", "Ready"]);
@@ -29,7 +30,7 @@ async fn a_served_kingress_reads_as_knative_expects_it() -> Result<()> {
 async fn nothing_is_written_when_nothing_has_changed() -> Result<()> {
     let (world, gateway) = World::with_gateway().await?;
     world.ready("cart").await?;
-    assert_eq!(world.patches(), 2, "one for the finalizer, one for the status");
+    assert_eq!(world.patches(), 1);
     world.cluster.annotate(Kind::KIngress, "shop", "cart", "example.com/note", "seen")?;
     world.cluster.compact();
     world.cluster.silence_for(Silence::Refusing, std::time::Duration::from_millis(50)).await;
@@ -38,7 +39,111 @@ async fn nothing_is_written_when_nothing_has_changed() -> Result<()> {
     let _again = world.gateway("one", &[]).await?;
     eventually("it leads again", async || ensure(world.holder() == "one", || world.holder())).await?;
     a_while().await;
-    assert_eq!(world.patches(), 2);
+    assert_eq!(world.patches(), 1);
+    Ok(())
+}
+
+/// Applies many services, the KIngress first or last.
+fn make(world: &World, prefix: &str, count: usize, first: bool) -> Result<()> {
+    let certificates = Certificates::of(world.cluster.ca())?;
+    for number in 0..count {
+        let service = KnativeService::new("shop", &format!("{prefix}{number}")).endpoint(unused());
+        let mut objects = service.objects_with(&certificates.issue(&service)?);
+        objects.sort_by_key(|object| (object["apiVersion"] == "networking.internal.knative.dev/v1alpha1") != first);
+        world.cluster.apply_many(objects)?;
+    }
+    Ok(())
+}
+
+async fn all_ready(world: &World, prefix: &str, count: usize) -> Result<()> {
+    for number in 0..count {
+        world.ready(&format!("{prefix}{number}")).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_kingress_that_becomes_ready_costs_one_request() -> Result<()> {
+    let (world, gateway) = World::with_gateway().await?;
+    world.ready("cart").await?;
+    for first in [false, true] {
+        world.cluster.requests().reset();
+        let prefix = if first { "first" } else { "last" };
+        make(&world, prefix, 150, first)?;
+        all_ready(&world, prefix, 150).await.map_err(|error| gateway.explain(error))?;
+        a_while().await;
+        let requests = world.cluster.requests();
+        assert_eq!((world.patches(), requests.count(Verb::Get, Kind::KIngress)), (150, 0), "{prefix}");
+    }
+    Ok(())
+}
+
+/// As on a slow API server: the Lease is lost and retaken while patches are under way.
+#[tokio::test]
+async fn a_lease_that_is_lost_and_retaken_repeats_no_write() -> Result<()> {
+    let (world, gateway) = World::with_gateway().await?;
+    world.ready("cart").await?;
+    world.cluster.requests().reset();
+    for round in 0..3 {
+        world.cluster.silence(Silence::Stalled);
+        make(&world, &format!("r{round}x"), 10, false)?;
+        eventually("the lease is lost", async || {
+            let metrics = gateway.metrics().await?;
+            ensure(metrics.sum("postern_status_is_leader") < 0.5, || "still the leader".to_owned())
+        })
+        .await?;
+        world.cluster.silence(Silence::Answering);
+        all_ready(&world, &format!("r{round}x"), 10).await?;
+    }
+    assert_eq!(world.patches(), 30);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_is_lost_is_not_repeated_where_the_watch_shows_it() -> Result<()> {
+    let (world, _gateway) = World::with_gateway().await?;
+    world.ready("cart").await?;
+    world.cluster.requests().reset();
+    let lost = Fault::ResetAfter { bytes: 1 };
+    let rule = world.cluster.faults().add(Rule::on(Verb::Patch, Kind::KIngress, lost));
+    make(&world, "lost", 10, false)?;
+    all_ready(&world, "lost", 10).await?;
+    a_while().await;
+    assert_eq!((world.patches(), world.cluster.faults().struck(rule)), (10, 10));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_finalizer_of_an_earlier_version_is_removed_and_one_of_another_controller_stays() -> Result<()> {
+    let world = World::new().await?;
+    let with_finalizer = |manager: &str| -> Result<()> {
+        let service = KnativeService::new("shop", manager).endpoint(unused());
+        let mut objects = service.objects(world.cluster.ca())?;
+        for object in objects.iter_mut().filter(|object| object["spec"]["rules"].is_array()) {
+            object["metadata"]["finalizers"] = json!([FINALIZER, "example.com/other"]);
+            let set = json!({".": {}, format!("v:\"{FINALIZER}\""): {}});
+            object["metadata"]["managedFields"] = json!([{
+                "manager": manager, "operation": "Update", "fieldsType": "FieldsV1",
+                "fieldsV1": {"f:metadata": {"f:finalizers": set}},
+            }]);
+        }
+        world.cluster.apply_many(objects)
+    };
+    with_finalizer("postern")?;
+    with_finalizer("controller")?;
+    let _gateway = world.gateway("one", &[]).await?;
+    let finalizers = |name: &str| {
+        world.cluster.get(Kind::KIngress, "shop", name).unwrap_or_default()["metadata"]["finalizers"].clone()
+    };
+    eventually("ours is removed", async || {
+        ensure(finalizers("postern") == json!(["example.com/other"]), || finalizers("postern").to_string())
+    })
+    .await?;
+    world.ready("postern").await?;
+    world.ready("controller").await?;
+    a_while().await;
+    assert_eq!(finalizers("controller"), json!([FINALIZER, "example.com/other"]));
+    assert_eq!(world.patches(), 4, "three statuses and one finalizer");
     Ok(())
 }
 

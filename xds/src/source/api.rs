@@ -17,13 +17,14 @@
 //! * What may not be read, or does not exist in the cluster, is reported once and keeps nothing else from being ready.
 //! * One object that cannot be read is reported by name; its last good state stays, and nothing else is affected.
 //! * A watcher that panics begins anew, after a wait that doubles.
+//! * A server that has gone back (restored from a backup) or lags behind is noticed, and what it has now is shown.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch as channel};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
@@ -43,6 +44,7 @@ mod rate;
 pub(crate) mod request;
 mod secret;
 mod target;
+mod version;
 mod watch;
 
 pub(crate) use backoff::jittered;
@@ -89,6 +91,9 @@ pub struct Options {
     pub page_size: u32,
     /// A watch lasts between half of this and all of it; a connection that died is noticed at its end. Default: 290 s.
     pub watch_timeout: Duration,
+    /// How long a watch may send nothing, bookmarks included, until its position is checked. A server sends a bookmark a
+    /// minute, if there is anything newer to tell. Default: 75 s.
+    pub silence: Duration,
     /// How long the server may take to answer, and to send more of a list. Default: 30 s.
     pub request_timeout: Duration,
     /// The wait after a first failure; it doubles with each further one. Default: 500 ms.
@@ -113,6 +118,7 @@ impl Default for Options {
             streamed_lists: true,
             page_size: 500,
             watch_timeout: Duration::from_secs(290),
+            silence: Duration::from_secs(75),
             request_timeout: Duration::from_secs(30),
             first_retry: Duration::from_millis(500),
             longest_retry: Duration::from_secs(30),
@@ -145,6 +151,7 @@ impl ApiSource {
             faults,
             options,
             lists: Semaphore::new(LISTS),
+            rewinds: channel::Sender::new(0),
         });
         let mut tasks = JoinSet::new();
         for target in targets {

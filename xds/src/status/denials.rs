@@ -1,7 +1,10 @@
 //! What the API server does not let us write, as faults that name the rule that is missing.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::fault::{Fault, Faults, Finder, Severity, Subject};
 
@@ -14,11 +17,14 @@ pub(super) struct Resource {
     pub(super) name: &'static str,
 }
 
-/// Remembers what has been denied, so that the faults end.
+/// Time that a denial must last until it is a fault: a server that has just started denies everything for a moment.
+const BELIEVED_AFTER: Duration = Duration::from_secs(5);
+
+/// Remembers what has been denied, and since when, so that the faults end.
 #[derive(Debug)]
 pub(super) struct Denials {
     faults: Faults,
-    held: Mutex<BTreeSet<Subject>>,
+    held: Mutex<BTreeMap<Subject, Instant>>,
 }
 
 impl Denials {
@@ -27,17 +33,22 @@ impl Denials {
         Self { faults, held: Mutex::default() }
     }
 
-    /// The API server says that we may not.
-    pub(super) fn report(&self, verb: &str, resource: Resource) {
+    /// Notes that the API server denies it. Returns `true`, and reports a fault, once that has lasted.
+    pub(super) fn report(&self, verb: &str, resource: Resource) -> bool {
+        let subject = subject(resource);
+        let now = Instant::now();
+        let since = *self.held().entry(subject.clone()).or_insert(now);
+        if now.duration_since(since) < BELIEVED_AFTER {
+            return false;
+        }
         let Resource { group, name } = resource;
         let message = format!(
             "status may not be written: expected a rule with apiGroups: [\"{group}\"], resources: [\"{name}\"], verbs: \
              [\"{verb}\"]"
         );
-        let subject = subject(resource);
         let fault = Fault { subject: subject.clone(), field: None, message, severity: Severity::Warning };
-        self.held().insert(subject.clone());
         self.faults.set(Finder::Status, subject, vec![fault]);
+        true
     }
 
     /// It has let us.
@@ -45,7 +56,7 @@ impl Denials {
         let mut held = self.held();
         if !held.is_empty() {
             let subject = subject(resource);
-            if held.remove(&subject) {
+            if held.remove(&subject).is_some() {
                 self.faults.set(Finder::Status, subject, Vec::new());
             }
         }
@@ -53,12 +64,12 @@ impl Denials {
 
     /// We do not write any more.
     pub(super) fn end_all(&self) {
-        for subject in std::mem::take(&mut *self.held()) {
+        for (subject, _) in std::mem::take(&mut *self.held()) {
             self.faults.set(Finder::Status, subject, Vec::new());
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, BTreeSet<Subject>> {
+    fn held(&self) -> MutexGuard<'_, BTreeMap<Subject, Instant>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -74,13 +85,13 @@ mod tests {
     const STATUS: Resource = Resource { group: "networking.k8s.io", name: "ingresses/status" };
     const SLICES: Resource = Resource { group: "discovery.k8s.io", name: "endpointslices" };
 
-    #[test]
-    fn what_is_denied_is_a_fault_until_it_is_allowed_or_no_longer_tried() {
+    #[tokio::test(start_paused = true)]
+    async fn what_is_denied_for_long_is_a_fault_until_it_is_allowed_or_no_longer_tried() {
         let faults = Faults::default();
         let denials = Denials::new(faults.clone());
-        denials.report("patch", STATUS);
-        denials.report("patch", STATUS);
-        denials.report("list", SLICES);
+        assert!(!denials.report("patch", STATUS) && !denials.report("list", SLICES) && faults.is_empty());
+        tokio::time::sleep(BELIEVED_AFTER).await;
+        assert!(denials.report("patch", STATUS) && denials.report("patch", STATUS) && denials.report("list", SLICES));
         let texts: Vec<String> = faults.all().iter().map(ToString::to_string).collect();
         assert_eq!(texts.len(), 2);
         assert_eq!(

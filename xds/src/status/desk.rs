@@ -1,6 +1,7 @@
 //! Between the translator, which knows, and the writer, which asks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -43,17 +44,25 @@ pub(crate) struct Task {
 /// How an object should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
-    pub(crate) finalizer: Option<Finalizer>,
+    /// The finalizer that earlier versions of Postern wrote is to go.
+    pub(crate) removes_finalizer: bool,
     pub(crate) status: Option<Written>,
     /// The fingerprint of that status.
     pub(crate) print: Print,
 }
 
-/// What becomes of the finalizer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Finalizer {
-    Add,
-    Remove,
+/// Time that a failure must hold before it is written. The objects of a service arrive by several watches, which keep no
+/// order among each other.
+const SETTLE: Duration = Duration::from_secs(1);
+
+impl Wanted {
+    /// How long it is held back.
+    pub(crate) fn pause(&self) -> Duration {
+        match &self.status {
+            Some(Written::KIngress { verdict: Verdict::Failed(_), .. }) => SETTLE,
+            _ => Duration::ZERO,
+        }
+    }
 }
 
 /// A status that is to be written.

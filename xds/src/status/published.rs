@@ -8,9 +8,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::condition::{Condition, TYPES};
 use super::publication::Address;
+use super::wire::MANAGER;
 use crate::object::{KIngressStatus, LoadBalancer};
 
 /// The finalizer that Knative's ingress controllers share.
+///
+/// Earlier versions of Postern wrote it and kept nothing that it would protect. It is removed where Postern has written
+/// it, and from whatever is being deleted: without its controller, the object could not go.
 pub(crate) const FINALIZER: &str = "ingresses.networking.internal.knative.dev";
 
 /// What the API server holds. 24 bytes: one is kept for every Ingress.
@@ -127,11 +131,15 @@ impl Marks {
     const FINALIZER: u8 = 1;
     const ENDS: u8 = 2;
     const REJECTED: u8 = 4;
+    const OWN_FINALIZER: u8 = 8;
 
     /// What the metadata says.
     pub(crate) fn of(metadata: &ObjectMeta) -> Self {
         let has_finalizer = metadata.finalizers.iter().flatten().any(|name| name == FINALIZER);
-        Self::default().with(Self::FINALIZER, has_finalizer).with(Self::ENDS, metadata.deletion_timestamp.is_some())
+        Self::default()
+            .with(Self::FINALIZER, has_finalizer)
+            .with(Self::OWN_FINALIZER, has_finalizer && owns_finalizer(metadata))
+            .with(Self::ENDS, metadata.deletion_timestamp.is_some())
     }
 
     /// The same, and whether the object is rejected.
@@ -144,8 +152,13 @@ impl Marks {
     }
 
     /// It has [`FINALIZER`].
-    pub(crate) fn has_finalizer(self) -> bool {
+    fn has_finalizer(self) -> bool {
         self.0 & Self::FINALIZER != 0
+    }
+
+    /// Returns `true` if it has [`FINALIZER`] by Postern's own hand, or is being deleted with it.
+    pub(crate) fn has_finalizer_to_remove(self) -> bool {
+        self.0 & Self::OWN_FINALIZER != 0 || self.has_finalizer() && self.ends()
     }
 
     /// It is being deleted.
@@ -159,8 +172,21 @@ impl Marks {
     }
 }
 
+/// Returns `true` if Postern has set [`FINALIZER`], by `managedFields` (structured-merge-diff's `FieldsV1`). A list that
+/// the server takes for atomic is an empty map there.
+fn owns_finalizer(metadata: &ObjectMeta) -> bool {
+    let own = metadata.managed_fields.iter().flatten().filter(|entry| entry.manager.as_deref() == Some(MANAGER));
+    let mut fields = own.filter_map(|entry| entry.fields_v1.as_ref()?.0.pointer("/f:metadata/f:finalizers"));
+    fields.any(|set| {
+        let names = set.as_object();
+        names.is_some_and(|names| names.is_empty() || names.contains_key(&format!("v:\"{FINALIZER}\"")))
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::serde_json::json;
+
     use super::*;
     use crate::object::StatusCondition;
     use crate::status::condition::Verdict;
@@ -220,5 +246,30 @@ mod tests {
         assert_eq!(served.same_conditions(waiting), [true, false, false]);
         let old = Published::of_kingress(&metadata(4), &seen(&Verdict::Served, 3)).print();
         assert_eq!(served.same_conditions(old), [true, true, true], "only the generation differs");
+    }
+
+    #[test]
+    fn the_finalizer_is_removed_where_postern_has_set_it_and_from_what_is_deleted() {
+        let name = format!("v:\"{FINALIZER}\"");
+        let set = json!({"f:metadata": {"f:finalizers": {".": {}, name: {}}}});
+        let atomic = json!({"f:metadata": {"f:finalizers": {}}});
+        let other = json!({"f:metadata": {"f:finalizers": {"v:\"example.com/other\"": {}}}});
+        for (manager, fields, deleted, removes) in [
+            ("postern", &set, false, true),
+            ("postern", &atomic, false, true),
+            ("postern", &other, false, false),
+            ("controller", &set, false, false),
+            ("controller", &set, true, true),
+        ] {
+            let mut metadata: ObjectMeta = serde_json::from_value(json!({
+                "finalizers": [FINALIZER], "managedFields": [{"manager": manager, "fieldsV1": fields}],
+            }))
+            .unwrap();
+            metadata.deletion_timestamp =
+                deleted.then(|| serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap());
+            assert_eq!(Marks::of(&metadata).has_finalizer_to_remove(), removes, "{manager} {fields}");
+            metadata.finalizers = None;
+            assert!(!Marks::of(&metadata).has_finalizer_to_remove());
+        }
     }
 }

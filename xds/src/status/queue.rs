@@ -68,6 +68,8 @@ pub(crate) enum Outcome {
     Settled,
     /// It was written; a watch will show it.
     Written,
+    /// It was sent, and whether it was written is not known; a watch may show it.
+    Unknown,
     /// It could not be, or not yet. The server may have said when to come back.
     Failed(Option<Duration>),
 }
@@ -83,21 +85,33 @@ pub(crate) struct Backlog {
 
 impl Queue {
     /// The status of this object differs from this, which it should be. What waits keeps its place. What was tried
-    /// already keeps its delay, unless something else is wanted by now.
-    pub(crate) fn add(&self, id: Id, wanted: Print) {
+    /// already, or comes after a `pause`, keeps its delay, unless something else is wanted by now.
+    pub(crate) fn add(&self, id: Id, wanted: Print, pause: Duration) {
         let mut state = self.state();
         let State { entries, due, later } = &mut *state;
         match entries.entry(id) {
             Place::Vacant(place) => {
-                let entry =
-                    Entry { since: Instant::now(), stage: Stage::Due, wanted, tried: Print::default(), returns: 0 };
-                place.insert(entry);
+                let since = Instant::now();
+                let stage = if pause.is_zero() { Stage::Due } else { Stage::Later(since + pause) };
+                place.insert(Entry { since, stage, wanted, tried: wanted, returns: 0 });
+                if let Stage::Later(at) = stage {
+                    later.insert((at, id));
+                    drop(state);
+                    // Who waits for the next one that ripens may have to wait for less now.
+                    self.work.notify_one();
+                    return;
+                }
             }
             Place::Occupied(mut there) => {
                 let entry = there.get_mut();
                 entry.wanted = wanted;
                 let Stage::Later(at) = entry.stage else { return };
                 if entry.tried == wanted {
+                    return;
+                }
+                if !pause.is_zero() && entry.returns == 0 {
+                    // It has not been tried yet, and what is held back still is.
+                    entry.tried = wanted;
                     return;
                 }
                 later.remove(&(at, id));
@@ -157,7 +171,8 @@ impl Queue {
                 entries.remove(&id);
                 return;
             }
-            Outcome::Written if entry.wanted != tried => Duration::ZERO,
+            Outcome::Written | Outcome::Unknown if entry.wanted != tried => Duration::ZERO,
+            Outcome::Unknown => jittered(doubled(CONFIRMED_WITHIN, entry.returns).min(LONGEST)),
             Outcome::Written => jittered(doubled(CONFIRMED_WITHIN, entry.returns).min(LONGEST * 10)),
             Outcome::Failed(told) => jittered(doubled(FIRST, entry.returns).min(LONGEST)).max(told.unwrap_or_default()),
         };
@@ -234,6 +249,11 @@ impl InHand {
     /// Says what will be written.
     pub(crate) fn tries(&mut self, wanted: Print) {
         self.tried = wanted;
+    }
+
+    /// Says that it is sent now. Dropped from now on, the object comes back only if no watch shows it.
+    pub(crate) fn sends(&mut self) {
+        self.outcome = Outcome::Unknown;
     }
 
     /// Says what came of it.

@@ -15,7 +15,7 @@ use crate::source::api::Verb;
 use crate::source::api::request::{self, Failure};
 
 /// The name under which fields are owned.
-pub(super) const MANAGER: &str = "postern";
+pub(crate) const MANAGER: &str = "postern";
 
 /// No answer is larger: an object is at most 1.5 MiB in etcd, and nothing of this size is asked for in lists.
 const MAX_BYTES: usize = 4 << 20;

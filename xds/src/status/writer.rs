@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use super::condition::Verdict;
 use super::denials::{Denials, Resource};
-use super::desk::{Desk, Finalizer, Probe, Task, Written};
+use super::desk::{Desk, Probe, Task, Written};
 use super::lease::Leadership;
 use super::metrics::{self, What};
 use super::probe::Prober;
@@ -44,6 +44,13 @@ pub(super) struct Writer {
     /// The version that was applied last here.
     pub(super) applied: watch::Receiver<u64>,
     pub(super) denials: Denials,
+}
+
+/// An object in hand, with what is to be written about it.
+#[derive(Debug)]
+struct Job {
+    task: Task,
+    in_hand: InHand,
 }
 
 impl Writer {
@@ -81,28 +88,30 @@ impl Writer {
             Some(None) => Outcome::Settled,
             Some(Some(task)) => {
                 in_hand.tries(task.wanted.print);
-                self.write(&task).await
+                let mut job = Job { task, in_hand };
+                let outcome = self.write(&mut job).await;
+                return job.in_hand.end(outcome);
             }
         };
         in_hand.end(outcome);
     }
 
-    async fn write(&self, task: &Task) -> Outcome {
-        if let Some(finalizer) = task.wanted.finalizer {
-            let resource = resource(task.key.kind, "ingresses");
-            match self.write_finalizer(&task.key, finalizer).await {
+    async fn write(&self, job: &mut Job) -> Outcome {
+        if job.task.wanted.removes_finalizer {
+            let resource = resource(job.task.key.kind, "ingresses");
+            match self.remove_finalizer(job).await {
                 Ok(()) => self.denials.end(resource),
-                Err(failure) => return self.failed(&task.key, "patch", resource, &failure),
+                Err(failure) => return self.failed(&job.task.key, "patch", resource, &failure),
             }
         }
-        match &task.wanted.status {
+        match job.task.wanted.status.clone() {
             None => Outcome::Written,
             Some(Written::Ingress(addresses)) => {
-                let patch = wire::ingress_status(addresses);
-                self.write_status(&task.key, What::IngressStatus, &patch).await
+                let patch = wire::ingress_status(&addresses);
+                self.write_status(job, What::IngressStatus, &patch).await
             }
             Some(Written::KIngress { verdict, published, probe }) => {
-                self.write_kingress(task, verdict, *published, probe.as_ref()).await
+                self.write_kingress(job, &verdict, published, probe.as_ref()).await
             }
         }
     }
@@ -110,13 +119,13 @@ impl Writer {
     /// `Ready` is said once the object is in effect here and at every other gateway; that it is waited for, meanwhile.
     async fn write_kingress(
         &self,
-        task: &Task,
+        job: &mut Job,
         verdict: &Verdict,
         published: Published,
         probe: Option<&Probe>,
     ) -> Outcome {
         let mut applied = self.applied.clone();
-        if timeout(APPLIED_WITHIN, applied.wait_for(|applied| *applied >= task.version)).await.is_err() {
+        if timeout(APPLIED_WITHIN, applied.wait_for(|applied| *applied >= job.task.version)).await.is_err() {
             return Outcome::Failed(None);
         }
         let confirmed = match probe {
@@ -127,60 +136,58 @@ impl Writer {
             None => Ok(true),
         };
         match confirmed {
-            Ok(true) => self.write_verdict(task, verdict, published).await,
+            Ok(true) => self.write_verdict(job, verdict, published).await,
             Ok(false) => {
                 if Verdict::Waiting.print(&self.balancers) != published.print() {
-                    self.write_verdict(task, &Verdict::Waiting, published).await;
+                    self.write_verdict(job, &Verdict::Waiting, published).await;
                 }
                 Outcome::Failed(None)
             }
-            Err(failure) => self.failed(&task.key, "list", ENDPOINT_SLICES, &failure),
+            Err(failure) => self.failed(&job.task.key, "list", ENDPOINT_SLICES, &failure),
         }
     }
 
-    async fn write_verdict(&self, task: &Task, verdict: &Verdict, published: Published) -> Outcome {
+    async fn write_verdict(&self, job: &mut Job, verdict: &Verdict, published: Published) -> Outcome {
         let patch = wire::kingress_status(verdict, published, &self.balancers, Timestamp::now());
-        let outcome = self.write_status(&task.key, What::KIngressStatus, &patch).await;
-        tracing::debug!(object = %task.key, status = verdict.as_str(), ?outcome, "wrote status");
+        let outcome = self.write_status(job, What::KIngressStatus, &patch).await;
+        tracing::debug!(object = %job.task.key, status = verdict.as_str(), ?outcome, "wrote status");
         outcome
     }
 
-    async fn write_status(&self, key: &ObjectKey, what: What, patch: &serde_json::Value) -> Outcome {
+    async fn write_status(&self, job: &mut Job, what: What, patch: &serde_json::Value) -> Outcome {
+        let key = job.task.key.clone();
         let resource = resource(key.kind, "ingresses/status");
-        match self.patch(&format!("{}/status", object_path(key)), what, patch).await {
+        match self.patch(job, &format!("{}/status", object_path(&key)), what, patch).await {
             Ok(()) => {
                 self.denials.end(resource);
                 Outcome::Written
             }
-            Err(failure) => self.failed(key, "patch", resource, &failure),
+            Err(failure) => self.failed(&key, "patch", resource, &failure),
         }
     }
 
     /// The list of finalizers is replaced as a whole, so it is read first, and written only over what was read.
-    async fn write_finalizer(&self, key: &ObjectKey, change: Finalizer) -> Result<(), Failure> {
-        let path = object_path(key);
+    async fn remove_finalizer(&self, job: &mut Job) -> Result<(), Failure> {
+        let path = object_path(&job.task.key);
         self.rate.take().await;
         let Object { metadata } = self.api.metadata(&path).await?;
         let mut finalizers = metadata.finalizers;
         let before = finalizers.len();
-        match change {
-            Finalizer::Add if finalizers.iter().any(|name| name == FINALIZER) => {}
-            Finalizer::Add => finalizers.push(FINALIZER.to_owned()),
-            Finalizer::Remove => finalizers.retain(|name| name != FINALIZER),
-        }
+        finalizers.retain(|name| name != FINALIZER);
         if finalizers.len() == before {
             return Ok(());
         }
         let change = json!({"metadata": {"finalizers": finalizers, "resourceVersion": metadata.resource_version}});
-        self.patch(&path, What::Finalizer, &change).await
+        self.patch(job, &path, What::Finalizer, &change).await
     }
 
     /// Sends a patch, if it still may when it is its turn.
-    async fn patch(&self, path: &str, what: What, change: &serde_json::Value) -> Result<(), Failure> {
+    async fn patch(&self, job: &mut Job, path: &str, what: What, change: &serde_json::Value) -> Result<(), Failure> {
         self.rate.take().await;
         if !self.leadership.is_held() {
             return Err(Failure::Unreachable { reason: "the lease is not held any more".to_owned() });
         }
+        job.in_hand.sends();
         let result = self.api.patch(path, change).await;
         metrics::wrote(what, result.as_ref().err().map_or("ok", Failure::reason));
         result
@@ -189,8 +196,11 @@ impl Writer {
     fn failed(&self, key: &ObjectKey, verb: &str, resource: Resource, failure: &Failure) -> Outcome {
         tracing::debug!(object = %key, error = %failure, "status could not be written; it is tried again");
         if failure.code() == Some(403) {
-            self.denials.report(verb, resource);
-            return Outcome::Failed(Some(FORBIDDEN));
+            let has_lasted = self.denials.report(verb, resource);
+            return Outcome::Failed(has_lasted.then_some(FORBIDDEN));
+        }
+        if verb == "patch" && matches!(failure, Failure::Stalled { .. } | Failure::Broken { .. }) {
+            return Outcome::Unknown;
         }
         if let Some(wait) = failure.retry_after() {
             self.rate.pause_until(Instant::now() + wait);

@@ -10,8 +10,8 @@ use hashbrown::{HashMap, HashTable};
 
 use super::draft::PortRef;
 use super::pending::Pending;
-use super::service::PackedService;
-use super::slice::PackedSlice;
+use super::service::{PackedService, Port, Speaks};
+use super::slice::{PackedSlice, Serving};
 use super::users::{Crowds, IngressId, Users};
 use crate::object::ObjectRef;
 use crate::resource::{Cluster, ClusterName, Discovery, UpstreamProtocol, cluster_parts};
@@ -54,7 +54,8 @@ struct Member {
     users: Users,
 }
 
-/// What a cluster is at present: itself and, unless found by DNS, the addresses that are ready.
+/// What a cluster is at present: itself and, unless found by DNS, the addresses that are ready; where none is, those that
+/// end and still serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Backing {
     pub(super) cluster: Cluster,
@@ -63,9 +64,11 @@ pub(super) struct Backing {
 
 /// What keeps a cluster from being in effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lack {
+pub(super) enum Lack<'a> {
     Service,
     Port,
+    /// TLS to endpoints. By this `appProtocol`, or by the port's name if it is empty.
+    Tls(&'a str),
 }
 
 impl Backends {
@@ -186,10 +189,12 @@ impl Backends {
     }
 
     /// What the cluster would need to be in effect.
-    pub(super) fn lack(&self, cluster: &ClusterName) -> Option<Lack> {
-        match self.service(cluster) {
-            None => Some(Lack::Service),
-            Some(service) => service.port(port_of(cluster.as_str())).is_none().then_some(Lack::Port),
+    pub(super) fn lack<'a>(&'a self, cluster: &'a ClusterName) -> Option<Lack<'a>> {
+        let Some(service) = self.service(cluster) else { return Some(Lack::Service) };
+        match service.port(port_of(cluster.as_str())) {
+            None => Some(Lack::Port),
+            Some(Port { speaks: Speaks::Tls(protocol), .. }) => Some(Lack::Tls(protocol)),
+            Some(_) => None,
         }
     }
 
@@ -291,18 +296,30 @@ impl Content<'_> {
     fn backing(self, port: PortRef<'_>) -> Option<Backing> {
         let service = self.service?;
         let port = service.port(port)?;
-        let protocol = if port.h2c { UpstreamProtocol::H2c } else { UpstreamProtocol::Http1 };
+        let protocol = match port.speaks {
+            Speaks::Http1 => UpstreamProtocol::Http1,
+            Speaks::H2c => UpstreamProtocol::H2c,
+            // Nothing is sent in clear to what expects TLS.
+            Speaks::Tls(_) => return None,
+        };
         if let Some(host) = service.external_name() {
             let discovery = Discovery::Dns { host: host.into(), port: port.number };
             return Some(Backing { cluster: Cluster { protocol, discovery }, addresses: None });
         }
+        let ready = self.addresses(port.name, Serving::Ready);
+        let addresses = if ready.is_empty() { self.addresses(port.name, Serving::Terminating) } else { ready };
+        Some(Backing { cluster: Cluster { protocol, discovery: Discovery::Endpoints }, addresses: Some(addresses) })
+    }
+
+    /// The addresses in a state, sorted and each once.
+    fn addresses(self, port: &str, state: Serving) -> Vec<SocketAddr> {
         let mut addresses = Vec::new();
         for slice in self.slices() {
-            slice.addresses(port.name, &mut addresses);
+            slice.addresses(port, state, &mut addresses);
         }
         addresses.sort_unstable();
         addresses.dedup();
-        Some(Backing { cluster: Cluster { protocol, discovery: Discovery::Endpoints }, addresses: Some(addresses) })
+        addresses
     }
 }
 

@@ -67,6 +67,21 @@ fn check_clusters(record: &Record<'_>, state: &State, problems: &mut Problems) {
                 let message = format_args!("Service {namespace}/{service} has no TCP port {port}; it has: {has}");
                 problems.error("", message);
             }
+            Some(Lack::Tls("")) => {
+                let message = format_args!(
+                    "Service {namespace}/{service}: port {port} is named https, and TLS to endpoints is not implemented, so \
+                     nothing is sent to it; if it speaks HTTP without TLS, set its appProtocol to http"
+                );
+                problems.error("", message);
+            }
+            Some(Lack::Tls(protocol)) => {
+                let message = format_args!(
+                    "Service {namespace}/{service}: port {port} has appProtocol {protocol:?}, and TLS to endpoints is not \
+                     implemented, so nothing is sent to it; expected a protocol without TLS, such as http or \
+                     kubernetes.io/h2c"
+                );
+                problems.error("", message);
+            }
         }
     }
 }

@@ -15,10 +15,20 @@ pub(super) struct PackedService<'a>(pub(super) &'a [u8]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Port<'a> {
     pub(super) number: u16,
-    /// Its endpoints speak HTTP/2 without TLS.
-    pub(super) h2c: bool,
+    pub(super) speaks: Speaks<'a>,
     /// Empty if unnamed; EndpointSlices use the same name.
     pub(super) name: &'a str,
+}
+
+/// What the endpoints of a port speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speaks<'a> {
+    /// HTTP/1.1 without TLS.
+    Http1,
+    /// HTTP/2 without TLS.
+    H2c,
+    /// TLS, by this `appProtocol`; by the port's name if it is empty.
+    Tls(&'a str),
 }
 
 /// The port names by which Knative and Kourier say HTTP/2 (knative.dev/networking `ports.go`).
@@ -30,8 +40,17 @@ const H2C_NAMES: [&str; 2] = ["http2", "h2c"];
 /// Longest name of a port (a DNS label).
 const MAX_PORT_NAME: usize = 63;
 
-/// The `appProtocol` that says so since Kubernetes 1.26 (KEP-3726).
-const H2C_PROTOCOL: &str = "kubernetes.io/h2c";
+/// The name of a port that says TLS, unless its `appProtocol` says otherwise.
+const TLS_NAME: &str = "https";
+
+/// Values of `appProtocol` for HTTP/2 without TLS, in any case: Kubernetes' own (KEP-3726), and what is in use.
+const H2C_PROTOCOLS: [&str; 4] = ["kubernetes.io/h2c", "h2c", "http2", "grpc"];
+
+/// Values of `appProtocol` for TLS, in any case.
+const TLS_PROTOCOLS: [&str; 4] = ["https", "kubernetes.io/wss", "wss", "grpcs"];
+
+/// Values of `appProtocol` that say that a port named `https` is without TLS.
+const CLEAR_PROTOCOLS: [&str; 3] = ["http", "kubernetes.io/ws", "ws"];
 
 impl<'s> PackedService<'s> {
     /// Packs a Service. `None` if it is rejected.
@@ -64,7 +83,7 @@ impl<'s> PackedService<'s> {
             && self.external_name().is_some()
             && ports.peek().is_none()
         {
-            return Some(Port { number, h2c: false, name: "" });
+            return Some(Port { number, speaks: Speaks::Http1, name: "" });
         }
         ports.find(|port| match wanted {
             PortRef::Number(number) => port.number == number,
@@ -76,7 +95,46 @@ impl<'s> PackedService<'s> {
     pub(super) fn ports(self) -> impl Iterator<Item = Port<'s>> {
         let mut bytes = Reader(self.0);
         bytes.text();
-        std::iter::from_fn(move || Some(Port { number: bytes.port()?, h2c: bytes.byte()? == 1, name: bytes.text()? }))
+        std::iter::from_fn(move || {
+            let number = bytes.port()?;
+            let speaks = match bytes.byte()? {
+                HTTP1 => Speaks::Http1,
+                H2C => Speaks::H2c,
+                _ => Speaks::Tls(bytes.text()?),
+            };
+            Some(Port { number, speaks, name: bytes.text()? })
+        })
+    }
+}
+
+const HTTP1: u8 = 0;
+const H2C: u8 = 1;
+const TLS: u8 = 2;
+
+impl<'a> Speaks<'a> {
+    /// What a port's `appProtocol` and name come to. TLS in either is never passed over for HTTP/2 without it.
+    fn of(protocol: &'a str, name: &str) -> Self {
+        let is_one_of = |known: &[&str]| known.iter().any(|known| protocol.eq_ignore_ascii_case(known));
+        if is_one_of(&TLS_PROTOCOLS) {
+            Self::Tls(protocol)
+        } else if H2C_NAMES.contains(&name) || is_one_of(&H2C_PROTOCOLS) {
+            Self::H2c
+        } else if name == TLS_NAME && !is_one_of(&CLEAR_PROTOCOLS) {
+            Self::Tls("")
+        } else {
+            Self::Http1
+        }
+    }
+
+    fn put(self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Http1 => bytes.push(HTTP1),
+            Self::H2c => bytes.push(H2C),
+            Self::Tls(protocol) => {
+                bytes.push(TLS);
+                put_text(bytes, protocol);
+            }
+        }
     }
 }
 
@@ -101,8 +159,7 @@ fn put_port(bytes: &mut Vec<u8>, index: usize, port: &ServicePort, problems: &mu
         problems
             .error(format_args!("spec.ports[{index}].name"), "longer than the 63 characters a port's name may have");
     }
-    let h2c = H2C_NAMES.contains(&name) || port.app_protocol.as_deref() == Some(H2C_PROTOCOL);
     bytes.extend_from_slice(&number.unwrap_or_default().to_be_bytes());
-    bytes.push(u8::from(h2c));
+    Speaks::of(port.app_protocol.as_deref().unwrap_or_default(), name).put(bytes);
     put_text(bytes, name);
 }

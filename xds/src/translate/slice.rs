@@ -1,4 +1,4 @@
-//! An EndpointSlice to what is kept of it: its ready addresses and its ports.
+//! An EndpointSlice to what is kept of it: its ports, and the addresses that are ready or still serve.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,7 +11,8 @@ use crate::packed::{Reader, put_text};
 /// The label that says whose endpoints a slice holds.
 pub(super) const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 
-/// What is kept of an EndpointSlice, packed: what its name adds to the Service's, its TCP ports, its ready addresses.
+/// What is kept of an EndpointSlice, packed: what its name adds to the Service's, its TCP ports, and the addresses that are
+/// ready, or terminating and still serving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PackedSlice<'a>(pub(super) &'a [u8]);
 
@@ -27,8 +28,10 @@ impl PackedSlice<'_> {
         put_text(&mut bytes, suffix.unwrap_or(name));
         put_ports(&mut bytes, slice, problems);
         if slice.address_type != "FQDN" {
-            for (index, endpoint) in slice.endpoints.iter().enumerate().filter(|(_, endpoint)| is_ready(endpoint)) {
-                put_addresses(&mut bytes, index, endpoint, problems);
+            for (index, endpoint) in slice.endpoints.iter().enumerate() {
+                if let Some(state) = Serving::of(endpoint) {
+                    put_addresses(&mut bytes, index, endpoint, state, problems);
+                }
             }
         }
         (!problems.rejected()).then_some(bytes)
@@ -43,8 +46,8 @@ impl PackedSlice<'_> {
         }
     }
 
-    /// Appends the ready addresses with the port of that name.
-    pub(super) fn addresses(self, port_name: &str, into: &mut Vec<SocketAddr>) {
+    /// Appends the addresses in that state, with the port of that name.
+    pub(super) fn addresses(self, port_name: &str, wanted: Serving, into: &mut Vec<SocketAddr>) {
         let mut bytes = Reader(self.0);
         bytes.byte();
         bytes.text();
@@ -58,22 +61,57 @@ impl PackedSlice<'_> {
             }
         }
         let Some(number) = number else { return };
-        while let Some(address) = address(&mut bytes) {
-            into.push(SocketAddr::new(address, number));
+        while let Some((state, address)) = address(&mut bytes) {
+            if state == wanted {
+                into.push(SocketAddr::new(address, number));
+            }
         }
     }
 }
 
-fn address(bytes: &mut Reader<'_>) -> Option<IpAddr> {
-    match bytes.byte()? {
-        4 => bytes.array::<4>().map(IpAddr::from),
-        _ => bytes.array::<16>().map(IpAddr::from),
+/// State of an endpoint that requests may be sent to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Serving {
+    /// It is ready.
+    Ready,
+    /// It ends and still serves. Used while no other endpoint is ready (KEP-1669).
+    Terminating,
+}
+
+impl Serving {
+    /// The state of an endpoint; `None` if nothing is to be sent to it.
+    ///
+    /// An endpoint is ready unless it says otherwise (`EndpointConditions`: "a nil value should be interpreted as true").
+    /// One that is not ready serves only if it says so, as kube-proxy has it.
+    fn of(endpoint: &Endpoint) -> Option<Self> {
+        let Some(conditions) = &endpoint.conditions else { return Some(Self::Ready) };
+        if conditions.ready.unwrap_or(true) {
+            return Some(Self::Ready);
+        }
+        let still_serves = conditions.terminating == Some(true) && conditions.serving == Some(true);
+        still_serves.then_some(Self::Terminating)
+    }
+
+    /// Added to the family of an address.
+    fn mark(self) -> u8 {
+        match self {
+            Self::Ready => 0,
+            Self::Terminating => TERMINATING,
+        }
     }
 }
 
-/// Ready is what does not say otherwise (`EndpointConditions`: "a nil value should be interpreted as true").
-fn is_ready(endpoint: &Endpoint) -> bool {
-    endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
+/// Marks an address of an endpoint that ends.
+const TERMINATING: u8 = 0x80;
+
+fn address(bytes: &mut Reader<'_>) -> Option<(Serving, IpAddr)> {
+    let head = bytes.byte()?;
+    let state = if head & TERMINATING == 0 { Serving::Ready } else { Serving::Terminating };
+    let address = match head & !TERMINATING {
+        4 => bytes.array::<4>().map(IpAddr::from),
+        _ => bytes.array::<16>().map(IpAddr::from),
+    };
+    Some((state, address?))
 }
 
 fn put_ports(bytes: &mut Vec<u8>, slice: &EndpointSlice, problems: &mut Problems) {
@@ -94,15 +132,15 @@ fn put_ports(bytes: &mut Vec<u8>, slice: &EndpointSlice, problems: &mut Problems
     }
 }
 
-fn put_addresses(bytes: &mut Vec<u8>, index: usize, endpoint: &Endpoint, problems: &mut Problems) {
+fn put_addresses(bytes: &mut Vec<u8>, index: usize, endpoint: &Endpoint, state: Serving, problems: &mut Problems) {
     for (nth, text) in endpoint.addresses.iter().enumerate() {
         match text.parse::<IpAddr>() {
             Ok(IpAddr::V4(v4)) => {
-                bytes.push(4);
+                bytes.push(4 | state.mark());
                 bytes.extend_from_slice(&v4.octets());
             }
             Ok(IpAddr::V6(v6)) => {
-                bytes.push(6);
+                bytes.push(6 | state.mark());
                 bytes.extend_from_slice(&v6.octets());
             }
             Err(_) => {

@@ -8,7 +8,7 @@ use super::users::IngressId;
 use super::{Translator, references};
 use crate::fault::{Fault, Finder, Subject};
 use crate::resource::HostPattern;
-use crate::status::{Address, Ask, Finalizer, Hook, Marks, Print, Probe, Published, Task, Verdict, Wanted, Written};
+use crate::status::{Address, Ask, Hook, Marks, Print, Probe, Published, Task, Verdict, Wanted, Written};
 
 impl Translator {
     /// From now on it is told which objects' status differs from what it should be.
@@ -43,7 +43,7 @@ impl Translator {
     pub(super) fn compare_status(&self, record: &Record<'_>, faults: &[Fault]) {
         let Some(hook) = &self.status else { return };
         match self.wanted(hook, record, || faults.to_vec()) {
-            Some(wanted) => hook.queue.add(record.id, wanted.print),
+            Some(wanted) => hook.queue.add(record.id, wanted.print, wanted.pause()),
             None => hook.queue.remove(record.id),
         }
     }
@@ -80,9 +80,9 @@ impl Translator {
         faults: impl FnOnce() -> Vec<Fault>,
     ) -> Option<Wanted> {
         let (marks, published) = (record.state.marks, record.state.published);
+        let removes_finalizer = marks.has_finalizer_to_remove();
         if marks.ends() {
-            let finalizer = marks.has_finalizer().then_some(Finalizer::Remove)?;
-            return Some(Wanted { finalizer: Some(finalizer), status: None, print: published.print() });
+            return removes_finalizer.then(|| Wanted { removes_finalizer, status: None, print: published.print() });
         }
         let verdict = self.verdict(record, faults);
         let print = verdict.print(&hook.balancers);
@@ -90,8 +90,7 @@ impl Translator {
             let probe = (verdict == Verdict::Served).then(|| probe(record)).flatten();
             Written::KIngress { verdict, published, probe }
         });
-        let finalizer = (!marks.has_finalizer()).then_some(Finalizer::Add);
-        (status.is_some() || finalizer.is_some()).then_some(Wanted { finalizer, status, print })
+        (status.is_some() || removes_finalizer).then_some(Wanted { removes_finalizer, status, print })
     }
 
     fn verdict(&self, record: &Record<'_>, faults: impl FnOnce() -> Vec<Fault>) -> Verdict {
@@ -128,7 +127,7 @@ fn wanted_of_ingress(hook: &Hook, record: &Record<'_>) -> Option<Wanted> {
     }
     let print = Print::of_addresses(addresses);
     let status = (print != record.state.published.print()).then(|| Written::Ingress(Arc::clone(addresses)))?;
-    Some(Wanted { finalizer: None, status: Some(status), print })
+    Some(Wanted { removes_finalizer: false, status: Some(status), print })
 }
 
 /// A request that finds the object: it is served whole or not at all, so one of its hosts is enough.

@@ -40,7 +40,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 
 {{/* What may be done with the objects that live in a namespace. */}}
 {{- define "postern.rules" -}}
-# Read for their finalizers, which are patched; the status is patched alone.
+# Patched to remove the finalizer of earlier versions; the status is patched alone. An Event needs the object's uid.
 - apiGroups: [networking.internal.knative.dev]
   resources: [ingresses]
   verbs: [get, list, watch, patch]

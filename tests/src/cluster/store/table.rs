@@ -120,6 +120,12 @@ impl Table {
         self.compacted = revision;
     }
 
+    /// Holds these objects from a revision on, and knows of nothing before.
+    pub(super) fn restore(&mut self, objects: Objects, revision: u64) {
+        self.objects = objects;
+        self.compact(revision);
+    }
+
     pub(super) fn forget_pages(&mut self) {
         self.pages.clear();
     }

@@ -1,7 +1,7 @@
 //! JSON of the API to objects.
 //!
 //! Only what a translator reads is taken: `managedFields`, the largest part of most objects, is skipped without being
-//! stored, and so is everything of a Secret but its name and version.
+//! stored (but for objects with our finalizer), and so is everything of a Secret but its name and version.
 
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ pub(super) fn head(kind: ObjectKind, json: &str) -> Result<(ObjectKey, String), 
 fn object(kind: ObjectKind, json: &str) -> Result<(Head, Object), serde_json::Error> {
     Ok(match kind {
         ObjectKind::ConfigMap => {
-            let wire: WireConfigMap = serde_json::from_str(json)?;
+            let wire: WireConfigMap<'_> = serde_json::from_str(json)?;
             let (head, metadata) = wire.metadata.split();
             (head, Object::ConfigMap(Box::new(ConfigMap { metadata, data: wire.data, ..ConfigMap::default() })))
         }
@@ -92,7 +92,8 @@ fn secret(head: Head) -> (Head, Object) {
 
 #[derive(Deserialize)]
 struct WithSpec<'a, S> {
-    metadata: Meta,
+    #[serde(borrow)]
+    metadata: Meta<'a>,
     #[serde(default = "none")]
     spec: Option<S>,
     #[serde(borrow, default)]
@@ -118,8 +119,9 @@ fn lenient<S: for<'de> Deserialize<'de>>(status: Option<&RawValue>) -> Option<S>
 }
 
 #[derive(Deserialize)]
-struct WireConfigMap {
-    metadata: Meta,
+struct WireConfigMap<'a> {
+    #[serde(borrow)]
+    metadata: Meta<'a>,
     #[serde(default)]
     data: Option<std::collections::BTreeMap<String, String>>,
 }
@@ -127,7 +129,7 @@ struct WireConfigMap {
 /// Reads an object again to find the field that is wrong. Slow, and so done only where something is.
 fn explain(kind: ObjectKind, json: &str) -> Wrong {
     let found = match kind {
-        ObjectKind::ConfigMap => path_of_error::<WireConfigMap>(json),
+        ObjectKind::ConfigMap => path_of_error::<WireConfigMap<'_>>(json),
         ObjectKind::EndpointSlice => path_of_error::<EndpointSlice>(json),
         ObjectKind::Ingress => path_of_error::<WithSpec<'_, IngressSpec>>(json),
         ObjectKind::IngressClass => path_of_error::<WithSpec<'_, IngressClassSpec>>(json),

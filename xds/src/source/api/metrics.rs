@@ -11,6 +11,7 @@ const QUEUE_DEPTH: &str = "postern_source_queue_depth";
 const QUEUE_AGE: &str = "postern_source_queue_age_seconds";
 const EVENTS: &str = "postern_source_events_total";
 const RELISTS: &str = "postern_source_relists_total";
+const CHECKS: &str = "postern_source_position_checks_total";
 const ERRORS: &str = "postern_source_errors_total";
 const LAST_EVENT: &str = "postern_source_last_event_timestamp_seconds";
 const KNOWN: &str = "postern_source_objects_known";
@@ -25,6 +26,11 @@ pub fn describe_metrics() {
     describe_gauge!(QUEUE_AGE, "How long the first change that waits has waited.");
     describe_counter!(EVENTS, "Objects that the API server told of, in lists and watches, by kind.");
     describe_counter!(RELISTS, "Complete lists that were begun, by kind.");
+    describe_counter!(
+        CHECKS,
+        "Questions to the API server whether it has reached the version that a silent or broken watch was at, by kind and \
+         outcome; `behind` leads to a new list."
+    );
     describe_counter!(ERRORS, "Requests that failed and objects that could not be read, by kind and reason.");
     describe_gauge!(LAST_EVENT, "When the API server last said something about a kind (Unix time).");
     describe_gauge!(KNOWN, "Objects that exist, by kind.");
@@ -116,6 +122,16 @@ impl KindMetrics {
 
     pub(super) fn relisted(&self) {
         counter!(RELISTS, "kind" => self.kind.as_str()).increment(1);
+    }
+
+    /// The server was asked whether it has reached a version; `refused` is its status if it has not answered well.
+    pub(super) fn verified(&self, refused: Option<Option<u16>>) {
+        let outcome = match refused {
+            None => "reached",
+            Some(Some(504)) => "behind",
+            Some(_) => "unknown",
+        };
+        counter!(CHECKS, "kind" => self.kind.as_str(), "outcome" => outcome).increment(1);
     }
 
     pub(super) fn restarted(&self) {

@@ -22,8 +22,10 @@ use crate::object::ObjectRef;
 use crate::source::dir::{PrivateKey, SecretContent};
 
 mod body;
+mod denials;
 mod wire;
 
+use denials::Denials;
 use wire::{Text, Wire};
 
 /// A Secret holds at most 1 MiB; in base64, and once more where `kubectl apply` keeps it, that is less than this.
@@ -120,6 +122,7 @@ pub struct SecretReader {
     options: ReaderOptions,
     permits: Arc<Semaphore>,
     rate: Arc<Rate>,
+    denials: Arc<Denials>,
 }
 
 impl std::fmt::Debug for SecretReader {
@@ -136,10 +139,12 @@ impl SecretReader {
             options,
             permits: Arc::new(Semaphore::new(options.concurrency.max(1))),
             rate: Arc::new(Rate::new(options.rate, options.burst)),
+            denials: Arc::default(),
         }
     }
 
-    /// Fetches a Secret. Where the server cannot answer it is asked again, as often as the deadline allows.
+    /// Fetches a Secret. Where the server cannot answer it is asked again, as often as the deadline allows; and where it
+    /// denies it, until that has lasted.
     ///
     /// If dropped, the request is abandoned and what has come of it is wiped.
     pub async fn load(&self, secret: &ObjectRef) -> Result<SecretContent, SecretFetchError> {
@@ -155,10 +160,14 @@ impl SecretReader {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
         loop {
             let failure = match self.fetch(secret).await {
-                Ok(body) => return content(secret, &body),
+                Ok(body) => {
+                    self.denials.allow(&secret.namespace);
+                    return content(secret, &body);
+                }
                 Err(failure) => failure,
             };
-            if let Some(error) = lasting(secret, &failure) {
+            let may_pass = failure.code() == Some(403) && !self.denials.deny(&secret.namespace);
+            if !may_pass && let Some(error) = lasting(secret, &failure) {
                 return Err(error);
             }
             *last = failure.to_string();

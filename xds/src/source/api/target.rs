@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use kube::api::{ListParams, WatchParams};
+use kube::api::{ListParams, VersionMatch, WatchParams};
 use kube::core::Request;
 
 use super::request::Failure;
@@ -50,6 +50,21 @@ impl Target {
         };
         let request = Request::new(self.path());
         let built = if self.metadata_only() { request.list_metadata(&params) } else { request.list(&params) };
+        built.map_err(|error| Failure::Unreadable { reason: error.to_string() })
+    }
+
+    /// Asks for the metadata of one object in a list that is not older than a version; a server that has not reached it
+    /// answers 504.
+    pub(super) fn not_older_than(&self, version: &str) -> Result<http::Request<Vec<u8>>, Failure> {
+        let params = ListParams {
+            field_selector: self.field_selector(),
+            label_selector: self.labels.clone(),
+            limit: Some(1),
+            version_match: Some(VersionMatch::NotOlderThan),
+            resource_version: Some(version.to_owned()),
+            ..ListParams::default()
+        };
+        let built = Request::new(self.path()).list_metadata(&params);
         built.map_err(|error| Failure::Unreadable { reason: error.to_string() })
     }
 

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
+use std::time::Duration;
 use std::{future, io};
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use http::{Request, Response, StatusCode};
 use http_body::Frame;
 use kube::Client;
 use kube::client::Body;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep};
 
 /// One answer.
 #[derive(Debug, Default)]
@@ -32,6 +33,8 @@ enum End {
     /// Nothing more comes, and the connection stays.
     Open,
     Broken,
+    /// It ends when the request says.
+    Agreed(Option<Pin<Box<Sleep>>>),
     /// Whoever reads on panics.
     Panic,
 }
@@ -63,6 +66,11 @@ impl Reply {
         Self { end: End::Closed, ..self }
     }
 
+    /// It ends when the request says.
+    pub(super) fn closed_in_time(self) -> Self {
+        Self { end: End::Agreed(None), ..self }
+    }
+
     /// It breaks after its lines.
     pub(super) fn broken(self) -> Self {
         Self { end: End::Broken, ..self }
@@ -83,11 +91,16 @@ impl http_body::Body for Reply {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        match (self.frames.pop_front(), &self.end) {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        match (self.frames.pop_front(), &mut self.end) {
             (Some(bytes), _) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
             (None, End::Closed) => Poll::Ready(None),
             (None, End::Open) => Poll::Pending,
+            (None, End::Agreed(Some(sleep))) => sleep.as_mut().poll(context).map(|()| None),
+            (None, End::Agreed(None)) => Poll::Pending,
             (None, End::Panic) => panic!("as scripted"),
             (None, End::Broken) => Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into()))),
         }
@@ -102,7 +115,14 @@ pub(super) struct Seen {
     pub(super) at: Instant,
 }
 
-/// Says what is scripted; lists that are not are empty, watches that are not say nothing.
+impl Seen {
+    /// Returns `true` if it asks whether a version was reached.
+    pub(super) fn is_check(&self) -> bool {
+        !self.uri.contains("watch=true") && self.uri.contains("resourceVersionMatch=NotOlderThan")
+    }
+}
+
+/// Says what is scripted; lists that are not are empty, watches that are not say nothing, and every version is reached.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ScriptedApi(Arc<Mutex<State>>);
 
@@ -113,7 +133,8 @@ struct State {
 }
 
 impl ScriptedApi {
-    /// What a resource (the last part of the path, as `services`) answers to `list`, `watch` or `get`, in turn.
+    /// What a resource (the last part of the path, as `services`) answers to `list`, `watch` or `get`, in turn; to `check`
+    /// when it is asked whether it has reached a version.
     pub(super) fn script(&self, verb: &str, resource: &str, replies: impl IntoIterator<Item = Reply>) -> &Self {
         self.state().replies.entry(format!("{verb} {resource}")).or_default().extend(replies);
         self
@@ -122,6 +143,13 @@ impl ScriptedApi {
     /// Nothing of this is scripted any more.
     pub(super) fn clear(&self, verb: &str, resource: &str) {
         self.state().replies.remove(&format!("{verb} {resource}"));
+    }
+
+    /// The lists and watches of a resource, and the fetches.
+    pub(super) fn followed(&self, resource: &str) -> Vec<Seen> {
+        let mut seen = self.seen(resource);
+        seen.retain(|seen| !seen.is_check());
+        seen
     }
 
     /// The requests for a resource.
@@ -136,7 +164,12 @@ impl ScriptedApi {
     }
 
     async fn answer(self, request: Request<Body>) -> Result<Response<Reply>, Infallible> {
-        let reply = self.take(&request);
+        let mut reply = self.take(&request);
+        if let End::Agreed(end) = &mut reply.end {
+            let query = request.uri().query().unwrap_or_default();
+            let seconds = query.split('&').find_map(|pair| pair.strip_prefix("timeoutSeconds="));
+            *end = Some(Box::pin(sleep(Duration::from_secs(seconds.unwrap().parse().unwrap()))));
+        }
         if reply.never {
             future::pending::<()>().await;
         }
@@ -152,11 +185,17 @@ impl ScriptedApi {
         let accept = request.headers().get("accept").map_or("", |accept| accept.to_str().unwrap()).to_owned();
         state.seen.push(Seen { uri: request.uri().to_string(), accept, at: Instant::now() });
         let parts: Vec<_> = request.uri().path().split('/').collect();
-        let watched = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+        let asks = |text| request.uri().query().is_some_and(|query| query.contains(text));
+        let many = match (asks("watch=true"), asks("resourceVersionMatch")) {
+            (true, _) => "watch",
+            (false, true) => "check",
+            (false, false) => "list",
+        };
         let (verb, resource) = match parts[..] {
             [.., "secrets", _] => ("get", "secrets"),
-            [.., "networking.internal.knative.dev", _, _] => (if watched { "watch" } else { "list" }, "kingresses"),
-            [.., resource] => (if watched { "watch" } else { "list" }, resource),
+            [.., "version"] => ("get", "version"),
+            [.., "networking.internal.knative.dev", _, _] => (many, "kingresses"),
+            [.., resource] => (many, resource),
             [] => unreachable!("a path has parts"),
         };
         let scripted = state.replies.get_mut(&format!("{verb} {resource}")).and_then(VecDeque::pop_front);

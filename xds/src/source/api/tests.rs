@@ -8,6 +8,7 @@ use crate::object::{Object, ObjectKey};
 
 mod failing;
 mod permission;
+mod position;
 mod reading;
 
 /// A source, and what it has said so far.
@@ -172,7 +173,7 @@ async fn a_watch_that_ends_continues_where_it_was_without_a_list() {
     );
     let mut world = World::new(&api);
     world.until(|world| world.services() == "a=v14").await;
-    let versions: Vec<_> = api.seen("services").iter().map(|seen| last(&seen.uri)).collect();
+    let versions: Vec<_> = api.followed("services").iter().map(|seen| last(&seen.uri)).collect();
     assert_eq!(versions, ["limit=500", "7", "11", "12", "13"]);
 }
 

@@ -1,8 +1,8 @@
 //! One watcher: lists its objects, follows their changes, and begins again from wherever that breaks off.
 //!
 //! Within one connection the server tells changes of an object in their order, and a new connection continues where the
-//! last one was; that order is all that is relied on. Versions are opaque: handed back to the server, never compared.
-//! A server that repeats an old state makes us show it until it says the new one again.
+//! last one was; that order is all that is relied on. Versions are opaque: handed back to the server, which compares them
+//! (see [`position`]). A server that repeats an old state makes us show it until it says the new one again.
 //!
 //! Not `kube::runtime::watcher`: one object that cannot be read makes it fail the whole page, again and again; a list
 //! that breaks off begins from its first page; it has no way back from a streamed list to a paged one, nor from a
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use kube::Client;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep};
 
 use super::Options;
@@ -33,6 +33,7 @@ use crate::work_queue::WorkQueue;
 mod connection;
 mod list;
 mod permission;
+mod position;
 
 /// A connection that lasted so long was a good one, and so was one that brought something, however short: the waits of
 /// connections that break off while much happens must not add up.
@@ -51,6 +52,8 @@ pub(super) struct Shared {
     pub(super) options: Options,
     /// Held while listing, so that the pages of few lists are in memory at a time.
     pub(super) lists: Semaphore,
+    /// Counts how often the server was seen to go back.
+    pub(super) rewinds: watch::Sender<u64>,
 }
 
 /// Follows one target.
@@ -62,6 +65,12 @@ pub(super) struct Watcher {
     faulty: HashSet<ObjectRef>,
     /// Where to continue watching; `None` if everything has to be listed.
     position: Option<String>,
+    /// The last position, also when it was given up.
+    latest: Option<String>,
+    /// The server may not have reached the position.
+    is_doubtful: bool,
+    /// [`Shared::rewinds`] when the last list began.
+    rewinds: u64,
     /// Whether the server may be asked to stream a list.
     streamed: bool,
     page_size: u32,
@@ -103,6 +112,9 @@ impl Watcher {
             known: Known::default(),
             faulty: HashSet::new(),
             position: None,
+            latest: None,
+            is_doubtful: false,
+            rewinds: 0,
             stuck: 0,
             said: Said::default(),
             shared,
@@ -124,6 +136,7 @@ impl Watcher {
             if self.position != position {
                 self.stuck = 0;
             }
+            self.is_doubtful |= result.is_err();
             if self.has_watched() {
                 self.relists.reset();
             }
@@ -149,6 +162,7 @@ impl Watcher {
 
     /// Lists everything, if it has to, and watches until the server ends it.
     async fn follow(&mut self) -> Result<(), Failure> {
+        self.look_back();
         if self.position.is_none() && self.streamed {
             return self.stream().await;
         }
@@ -234,6 +248,7 @@ impl Watcher {
     /// A complete list begins.
     fn begin(&mut self) {
         self.metrics.relisted();
+        self.rewinds = *self.shared.rewinds.borrow();
         self.known.begin();
     }
 
@@ -246,8 +261,10 @@ impl Watcher {
             self.shared.queue.push(key.clone(), ObjectEvent::Deleted(key), 0).await;
         }
         self.metrics.known(before, self.known.len());
+        self.arrive(&position).await;
         self.listed = Some((position.clone(), Instant::now()));
         self.position = Some(position);
+        self.is_doubtful = false;
         self.backoff.reset();
         self.pass();
     }

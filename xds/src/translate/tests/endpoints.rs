@@ -33,6 +33,24 @@ fn an_endpoint_is_ready_unless_it_says_otherwise() {
 }
 
 #[test]
+fn an_endpoint_that_ends_and_serves_is_used_while_none_is_ready() {
+    let mut world = routed_to(json!(80));
+    let ending = |address, serving| ready(address, json!({"ready": false, "serving": serving, "terminating": true}));
+    let sliced = |endpoints: &[Value]| {
+        slice("s", "hello", json!({"ports": [{"name": "http", "port": 80}], "endpoints": endpoints}))
+    };
+    world.apply([plain_service("hello"), sliced(&[ending("10.0.0.1", json!(true)), ending("10.0.0.2", json!(false))])]);
+    assert_eq!(world.addresses("shop/hello:80"), ["10.0.0.1:80"]);
+    world.apply([pods("another", "hello", 80, &["10.0.0.9"])]);
+    assert_eq!(world.addresses("shop/hello:80"), ["10.0.0.9:80"], "a ready one gets everything, in any slice");
+    world.delete(ObjectKind::EndpointSlice, "another");
+    assert_eq!(world.addresses("shop/hello:80"), ["10.0.0.1:80"]);
+    // Without a word about it, it does not serve.
+    world.apply([sliced(&[ending("10.0.0.1", json!(null))])]);
+    assert_eq!(world.addresses("shop/hello:80"), [""; 0]);
+}
+
+#[test]
 fn addresses_are_the_sorted_union_of_all_slices() {
     let mut world = routed_to(json!(80));
     let six = json!({"addressType": "IPv6", "ports": [{"name": "http", "port": 8013}],
@@ -98,11 +116,45 @@ fn the_port_that_a_route_names_says_its_protocol() {
         (json!({"name": "http2", "port": 80}), UpstreamProtocol::H2c),
         (json!({"name": "h2c", "port": 80}), UpstreamProtocol::H2c),
         (json!({"name": "grpc", "port": 80, "appProtocol": "kubernetes.io/h2c"}), UpstreamProtocol::H2c),
+        (json!({"name": "web", "port": 80, "appProtocol": "h2c"}), UpstreamProtocol::H2c),
+        (json!({"name": "web", "port": 80, "appProtocol": "http2"}), UpstreamProtocol::H2c),
+        (json!({"name": "web", "port": 80, "appProtocol": "GRPC"}), UpstreamProtocol::H2c),
+        (json!({"name": "h2c", "port": 80, "appProtocol": "http"}), UpstreamProtocol::H2c),
+        (json!({"name": "web", "port": 80, "appProtocol": "kubernetes.io/ws"}), UpstreamProtocol::Http1),
+        (json!({"name": "web", "port": 80, "appProtocol": "example.com/odd"}), UpstreamProtocol::Http1),
+        (json!({"name": "https", "port": 80, "appProtocol": "http"}), UpstreamProtocol::Http1),
+        (json!({"name": "https", "port": 80, "appProtocol": "kubernetes.io/h2c"}), UpstreamProtocol::H2c),
     ] {
         let mut world = routed_to(json!(80));
-        let other = json!({"name": "https", "port": 443});
+        let other = json!({"name": "other", "port": 443, "appProtocol": "https"});
         world.apply([service("hello", json!({"ports": [other, port]}))]);
         assert_eq!(world.clusters["shop/hello:80"].protocol, protocol);
+        assert_eq!(world.faults(), [""; 0], "a port that no route names is nobody's fault");
+    }
+}
+
+#[test]
+fn nothing_is_sent_in_clear_to_a_port_that_says_tls_and_the_fault_ends_with_it() {
+    let by_protocol = |protocol: &str| json!({"name": "web", "port": 80, "appProtocol": protocol});
+    for port in [
+        by_protocol("https"),
+        by_protocol("HTTPS"),
+        by_protocol("kubernetes.io/wss"),
+        json!({"name": "http2", "port": 80, "appProtocol": "https"}),
+        json!({"name": "https", "port": 80}),
+        json!({"name": "https", "port": 80, "appProtocol": "example.com/odd"}),
+    ] {
+        let mut world = routed_to(json!(80));
+        world.apply([plain_service("hello"), pods("s", "hello", 80, &["10.0.0.1"])]);
+        for _ in 0..2 {
+            assert_eq!((world.addresses("shop/hello:80"), world.faults()), (vec!["10.0.0.1:80".to_owned()], vec![]));
+            world.apply([service("hello", json!({"ports": [port]}))]);
+            assert!(!world.clusters.contains_key("shop/hello:80") && !world.endpoints.contains_key("shop/hello:80"));
+            let fault = world.fault();
+            assert!(fault.starts_with("KIngress shop/hello: Service shop/hello: port 80 "), "{fault}");
+            assert!(fault.contains("appProtocol") && fault.contains("TLS to endpoints is not implemented"), "{fault}");
+            world.apply([plain_service("hello")]);
+        }
     }
 }
 

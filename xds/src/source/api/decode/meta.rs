@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::object::{ObjectKey, ObjectKind, ObjectRef};
+use crate::status::{FINALIZER, MANAGER};
 
 pub(super) use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -38,10 +40,10 @@ pub(super) fn head(json: &str) -> Result<Head, serde_json::Error> {
     serde_json::from_str::<Wire>(json).map(|wire| wire.metadata)
 }
 
-/// Metadata without `managedFields`, owners and links.
+/// Metadata without owners and links; of `managedFields`, what Postern itself owns of an object that has our finalizer.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Meta {
+pub(super) struct Meta<'a> {
     name: String,
     #[serde(default)]
     namespace: Option<String>,
@@ -61,9 +63,11 @@ pub(super) struct Meta {
     labels: Option<BTreeMap<String, String>>,
     #[serde(default)]
     annotations: Option<BTreeMap<String, String>>,
+    #[serde(borrow, default)]
+    managed_fields: Option<&'a RawValue>,
 }
 
-impl Meta {
+impl Meta<'_> {
     /// The name and version, and the metadata in Kubernetes' own type.
     pub(super) fn split(mut self) -> (Head, ObjectMeta) {
         if let Some(annotations) = &mut self.annotations {
@@ -74,7 +78,9 @@ impl Meta {
             namespace: self.namespace.clone().unwrap_or_default(),
             resource_version: self.resource_version.clone().unwrap_or_default(),
         };
+        let managed_fields = self.own_fields();
         let metadata = ObjectMeta {
+            managed_fields,
             name: Some(self.name),
             namespace: self.namespace,
             resource_version: self.resource_version,
@@ -88,5 +94,12 @@ impl Meta {
             ..ObjectMeta::default()
         };
         (head, metadata)
+    }
+
+    /// The entries of Postern. Read only where the finalizer is, which Postern no longer writes.
+    fn own_fields(&self) -> Option<Vec<ManagedFieldsEntry>> {
+        self.finalizers.iter().flatten().find(|name| *name == FINALIZER)?;
+        let entries: Vec<ManagedFieldsEntry> = serde_json::from_str(self.managed_fields?.get()).ok()?;
+        Some(entries.into_iter().filter(|entry| entry.manager.as_deref() == Some(MANAGER)).collect())
     }
 }

@@ -40,9 +40,9 @@ async fn a_server_that_lets_every_list_expire_is_asked_for_them_less_and_less_of
         api.clear("watch", "services");
         tokio::time::sleep(Duration::from_secs(400)).await;
         api.script("watch", "services", [expired()]);
-        let seen = api.seen("services").len();
+        let seen = api.followed("services").len();
         tokio::time::sleep(Duration::from_secs(300)).await;
-        let after: Vec<_> = api.seen("services").split_off(seen);
+        let after: Vec<_> = api.followed("services").split_off(seen);
         let relist = after.iter().position(|seen| !seen.uri.contains("watch=true")).expect("it is listed again");
         assert!(after[relist].at - after[relist - 1].at <= Duration::from_secs(1), "{after:?}");
         drop(world);

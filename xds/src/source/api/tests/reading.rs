@@ -59,7 +59,6 @@ async fn a_server_that_asks_for_time_gets_it_from_all_readers() {
 async fn what_another_attempt_cannot_mend_is_said_at_once() {
     let cases = [
         (404, "secret shop/cert does not exist"),
-        (403, r#"secret shop/cert may not be read: expected a rule with apiGroups: [""], resources: ["secrets"]"#),
         (400, "secret shop/cert could not be fetched: the API server answers 400: as scripted"),
     ];
     for (status, expected) in cases {
@@ -69,6 +68,31 @@ async fn what_another_attempt_cannot_mend_is_said_at_once() {
         assert!(error.starts_with(expected), "{error}");
         assert_eq!(api.seen("secrets").len(), 1);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_denies_for_a_moment_is_asked_again() {
+    let api = ScriptedApi::default();
+    api.script("get", "secrets", [403, 403, 403].map(Reply::refuse));
+    api.script("get", "secrets", [Reply::whole(SECRET)]);
+    let begun = Instant::now();
+    reader(&api).load(&secret()).await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_denial_that_lasts_is_believed_and_then_said_at_once() {
+    let api = ScriptedApi::default();
+    api.script("get", "secrets", (0..100).map(|_| Reply::refuse(403)));
+    let reader = reader(&api);
+    let begun = Instant::now();
+    let error = reader.load(&secret()).await.unwrap_err().to_string();
+    let expected = r#"secret shop/cert may not be read: expected a rule with apiGroups: [""], resources: ["secrets"]"#;
+    assert!(error.starts_with(expected), "{error}");
+    assert!((5..8).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    let (begun, asked) = (Instant::now(), api.seen("secrets").len());
+    assert!(matches!(reader.clone().load(&secret()).await, Err(SecretFetchError::Forbidden { .. })));
+    assert_eq!((begun.elapsed(), api.seen("secrets").len()), (Duration::ZERO, asked + 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,6 +18,9 @@ use crate::source::api::request::{self, Failure, Status};
 /// How much later than promised the server may end a watch before the connection is taken for dead.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// How much earlier than agreed the server may end a watch without a reason.
+const EARLY: Duration = Duration::from_secs(2);
+
 /// Marks the end of what there is in a streamed list (KEP-3157).
 const INITIAL_END: &str = "k8s.io/initial-events-end";
 
@@ -81,6 +84,7 @@ impl Watcher {
     pub(super) async fn watch(&mut self) -> Result<(), Failure> {
         let position = self.position.clone().unwrap_or_default();
         let (lines, deadline) = self.open(&position, false).await?;
+        self.verify().await?;
         self.read(lines, deadline).await
     }
 
@@ -105,14 +109,36 @@ impl Watcher {
         self.read(lines, deadline).await
     }
 
+    /// Takes in changes until the watch ends, is silent for too long, or another watcher sees the server go back.
     async fn read(&mut self, mut lines: Lines, deadline: Instant) -> Result<(), Failure> {
-        while let Some(line) = lines.next(deadline).await? {
+        let mut rewinds = self.shared.rewinds.subscribe();
+        loop {
+            let silent_at = Instant::now() + self.shared.options.silence;
+            let next = tokio::select! {
+                next = lines.next(deadline.min(silent_at)) => next,
+                // Ends with the sender, which `self` holds.
+                _ = rewinds.wait_for(|rewinds| *rewinds != self.rewinds) => return Ok(()),
+            };
+            let line = match next {
+                Ok(Some(line)) => line,
+                Ok(None) => {
+                    self.is_doubtful = Instant::now() + GRACE + EARLY < deadline;
+                    return Ok(());
+                }
+                Err(Failure::Stalled { .. }) if silent_at < deadline => {
+                    self.is_doubtful = true;
+                    return Ok(());
+                }
+                Err(failure) => return Err(failure),
+            };
             match self.step(&line).await? {
-                Step::At(position) | Step::Complete(position) => self.position = Some(position),
+                Step::At(position) | Step::Complete(position) => {
+                    self.latest = Some(position.clone());
+                    self.position = Some(position);
+                }
                 Step::Unchanged => {}
             }
         }
-        Ok(())
     }
 
     /// Begins a watch. Returns when it has to have ended.
