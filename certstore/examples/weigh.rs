@@ -12,13 +12,15 @@ use measure::{Measured, Subject};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-const SUBJECTS: [Subject; 8] = [
+const SUBJECTS: [Subject; 10] = [
     Subject::Certificates(KeyKind::EcdsaP256),
     Subject::Certificates(KeyKind::EcdsaP384),
+    Subject::Certificates(KeyKind::EcdsaP521),
     Subject::Certificates(KeyKind::Ed25519),
     Subject::Certificates(KeyKind::Rsa { bits: 2048 }),
     Subject::Certificates(KeyKind::Rsa { bits: 3072 }),
     Subject::Certificates(KeyKind::Rsa { bits: 4096 }),
+    Subject::Certificates(KeyKind::Rsa { bits: 8192 }),
     Subject::Shrunk(KeyKind::EcdsaP256),
     Subject::Names,
 ];

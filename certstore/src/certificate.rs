@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use rustls::sign::CertifiedKey;
+use rustls::SignatureScheme;
+use rustls::sign::{CertifiedKey, SigningKey};
 
 use crate::details::Details;
 use crate::error::CertError;
 use crate::inspect::Checked;
 use crate::intermediates;
 use crate::metrics::Held;
+use crate::names::CoveredNames;
 use crate::secret::SecretRef;
 use crate::signing_key::PrivateKey;
 use crate::weight;
@@ -27,6 +29,8 @@ pub struct Certificate {
     certified: Arc<CertifiedKey>,
     /// The one in `certified`, which cannot be copied through what rustls makes of it.
     key: PrivateKey,
+    /// For connections, which keep them.
+    names: CoveredNames,
     version: Option<Arc<str>>,
     /// The server name it was first asked for, which reloads check too.
     asked_for: Box<str>,
@@ -60,7 +64,8 @@ impl Certificate {
         asked_for: &str,
         held: impl FnOnce(u64) -> Held,
     ) -> Self {
-        let Checked { certified, key, details, kind } = checked;
+        let Checked { certified, key, details, kind, .. } = checked;
+        let names = CoveredNames::of(&details);
         let certified = CertifiedKey { cert: intermediates::share(certified.cert, &secret), ..certified };
         let bytes = weight::fixed(kind)
             + weight::allocated(size_of::<Self>() + 2 * size_of::<usize>())
@@ -68,11 +73,13 @@ impl Certificate {
             + weight::allocated(size_of_val(&*certified.cert))
             + certified.cert.iter().map(|der| weight::allocated(intermediates::own_bytes(der))).sum::<usize>()
             + weight::allocated(asked_for.len())
+            + weight::allocated(names.bytes())
             + version.as_ref().map_or(0, |version| weight::allocated(version.len() + 2 * size_of::<usize>()));
         Self {
             secret,
             certified: Arc::new(certified),
             key,
+            names,
             version,
             asked_for: asked_for.into(),
             not_after: details.not_after,
@@ -100,6 +107,7 @@ impl Certificate {
             secret: self.secret.clone(),
             certified: Arc::new(CertifiedKey::new(chain, Arc::new(key.clone()))),
             key,
+            names: self.names.clone(),
             version: self.version.as_deref().map(Arc::from),
             asked_for: self.asked_for.clone(),
             not_after: self.not_after,
@@ -121,6 +129,22 @@ impl Certificate {
     /// Chain and key, as rustls wants them.
     pub fn certified_key(&self) -> &Arc<CertifiedKey> {
         &self.certified
+    }
+
+    /// Chain and key for a client that offers these signature schemes; `None` if the key signs by none of them.
+    ///
+    /// In TLS 1.2, a key on a curve signs with any hash (RFC 5246 §7.4.1.4.1); in TLS 1.3, with the one of its curve.
+    pub fn certified_key_for(&self, offered: &[SignatureScheme], is_tls13: bool) -> Option<Arc<CertifiedKey>> {
+        if self.key.choose_scheme(offered).is_some() {
+            return Some(Arc::clone(&self.certified));
+        }
+        let key = self.key.with_any_hash().filter(|key| !is_tls13 && key.choose_scheme(offered).is_some())?;
+        Some(Arc::new(CertifiedKey::new(self.certified.cert.clone(), Arc::new(key))))
+    }
+
+    /// Names that it covers, for as long as a connection lasts.
+    pub fn names(&self) -> &CoveredNames {
+        &self.names
     }
 
     /// What the leaf says: parsed on each call, which takes about 20 µs.
@@ -161,8 +185,18 @@ impl Certificate {
         self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Returns `true` if a newer version was rejected for what it holds, so that this is the last good one.
+    pub(crate) fn is_last_good(&self) -> bool {
+        let error = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        error.as_ref().is_some_and(CertError::is_rejection)
+    }
+
+    /// A source that is away does not hide that a newer version was rejected.
     pub(crate) fn set_last_error(&self, error: CertError) {
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        if error.is_fault() || !last.as_ref().is_some_and(CertError::is_rejection) {
+            *last = Some(error);
+        }
     }
 
     pub(crate) fn asked_for(&self) -> &str {
@@ -171,7 +205,7 @@ impl Certificate {
 
     /// True once: the first time that a name which isn't covered is to be reported.
     pub(crate) fn claim_uncovered_report(&self) -> bool {
-        !self.uncovered_reported.swap(true, Relaxed)
+        !self.uncovered_reported.load(Relaxed) && !self.uncovered_reported.swap(true, Relaxed)
     }
 
     pub(crate) fn last_used(&self) -> u64 {

@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
-use x509_parser::public_key::PublicKey;
 
-use crate::sni::suffix;
+use crate::key_info::KeyInfo;
+use crate::names;
 
 /// The kind of a leaf's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum KeyKind {
     EcdsaP256,
     /// ECDSA on P-384.
     EcdsaP384,
+    /// ECDSA on P-521.
+    EcdsaP521,
     /// RSA.
     Rsa {
         /// Bits of the modulus.
@@ -31,6 +33,7 @@ impl std::fmt::Display for KeyKind {
         match self {
             Self::EcdsaP256 => f.write_str("ECDSA P-256"),
             Self::EcdsaP384 => f.write_str("ECDSA P-384"),
+            Self::EcdsaP521 => f.write_str("ECDSA P-521"),
             Self::Rsa { bits } => write!(f, "RSA {bits}"),
             Self::Ed25519 => f.write_str("Ed25519"),
         }
@@ -59,7 +62,11 @@ pub struct Details {
 impl Details {
     /// Reads a leaf certificate; the error is what the parser says.
     pub(crate) fn parse(leaf: &CertificateDer<'_>) -> Result<Self, String> {
-        let certificate = parse(leaf)?;
+        Self::read(&parse(leaf)?)
+    }
+
+    /// The same of a certificate that is parsed already.
+    pub(crate) fn read(certificate: &X509Certificate<'_>) -> Result<Self, String> {
         let names = certificate
             .subject_alternative_name()
             .map_err(|error| error.to_string())?
@@ -71,17 +78,14 @@ impl Details {
             serial: certificate.raw_serial_as_string(),
             not_before: system_time(certificate.validity().not_before.timestamp()),
             not_after: system_time(certificate.validity().not_after.timestamp()),
-            fingerprint: sha256(leaf),
-            key: key_kind(&certificate),
+            fingerprint: sha256(certificate.as_raw()),
+            key: KeyInfo::of_certificate(certificate.public_key()).kind(),
         })
     }
 
     /// Does one of the names answer for `server_name` (lower case, no trailing dot)? A wildcard stands for one label.
     pub fn covers(&self, server_name: &str) -> bool {
-        self.names.iter().any(|name| match name.strip_prefix("*.") {
-            Some(rest) => suffix(server_name).is_some_and(|suffix| suffix.eq_ignore_ascii_case(rest)),
-            None => name.eq_ignore_ascii_case(server_name),
-        })
+        self.names.iter().any(|name| names::covers(name, server_name))
     }
 
     /// The fingerprint in hexadecimal.
@@ -118,20 +122,6 @@ fn name(name: &GeneralName<'_>) -> Option<String> {
 
 fn address(bytes: &[u8]) -> Option<IpAddr> {
     <[u8; 4]>::try_from(bytes).map(IpAddr::from).or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
-}
-
-fn key_kind(certificate: &X509Certificate<'_>) -> Option<KeyKind> {
-    let key = certificate.public_key();
-    match key.parsed().ok()? {
-        PublicKey::RSA(rsa) => Some(KeyKind::Rsa { bits: rsa.key_size() }),
-        PublicKey::EC(point) => match point.key_size() {
-            256 => Some(KeyKind::EcdsaP256),
-            384 => Some(KeyKind::EcdsaP384),
-            _ => None,
-        },
-        _ if key.algorithm.algorithm == x509_parser::oid_registry::OID_SIG_ED25519 => Some(KeyKind::Ed25519),
-        _ => None,
-    }
 }
 
 /// Also before 1970, where a certificate says so.

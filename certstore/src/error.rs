@@ -28,15 +28,24 @@ impl std::fmt::Display for Field {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PemFault {
-    /// A section has no end.
-    #[error("a section that begins has no matching \"-----END ...-----\" line")]
-    MissingEnd,
-    /// A line begins like a section but is none.
-    #[error("a line begins with \"-----BEGIN\" but does not end with \"-----\"")]
-    IllegalStart,
-    /// What stands in a section is not base64.
-    #[error("a section is not base64")]
-    Base64,
+    /// A block has no end.
+    #[error("the block that begins in line {line} has no matching \"-----END ...-----\" line")]
+    MissingEnd {
+        /// The line of its begin, counted from 1.
+        line: usize,
+    },
+    /// A line begins like a block but is none.
+    #[error("line {line} begins with \"-----BEGIN\" but does not end with \"-----\"")]
+    IllegalStart {
+        /// The line, counted from 1.
+        line: usize,
+    },
+    /// What stands in a block is not base64.
+    #[error("the block that begins in line {line} is not base64")]
+    Base64 {
+        /// The line of its begin, counted from 1.
+        line: usize,
+    },
 }
 
 /// Why a Secret cannot be served.
@@ -65,10 +74,16 @@ pub enum SecretError {
         fault: PemFault,
     },
     /// No certificate in `tls.crt`.
-    #[error(
-        "secret {secret}: tls.crt has no \"BEGIN CERTIFICATE\" section, the leaf certificate must come first in it"
-    )]
+    #[error("secret {secret}: tls.crt holds {found}, expected \"BEGIN CERTIFICATE\" blocks, the leaf first")]
     NoCertificate {
+        /// Which Secret.
+        secret: SecretRef,
+        /// What it holds.
+        found: String,
+    },
+    /// The key is in `tls.crt` and the chain in `tls.key`.
+    #[error("secret {secret}: tls.crt holds a private key and tls.key certificates, expected them the other way round")]
+    Swapped {
         /// Which Secret.
         secret: SecretRef,
     },
@@ -80,40 +95,114 @@ pub enum SecretError {
         /// [`MAX_CHAIN`](crate::MAX_CHAIN).
         limit: usize,
     },
+    /// One of the certificates is larger than clients accept.
+    #[error("secret {secret}: certificate {position} of tls.crt has {bytes} bytes, at most {limit} are accepted")]
+    CertificateTooLarge {
+        /// Which Secret.
+        secret: SecretRef,
+        /// Its position, counted from 1.
+        position: usize,
+        /// Its bytes, in DER.
+        bytes: usize,
+        /// [`MAX_CERTIFICATE_BYTES`](crate::MAX_CERTIFICATE_BYTES).
+        limit: usize,
+    },
     /// One of the certificates can't be read.
-    #[error("secret {secret}: certificate {position} of tls.crt is no X.509 certificate: {reason}")]
+    #[error("secret {secret}: certificate {position} of tls.crt ({bytes} bytes) is no X.509 certificate: {reason}")]
     Certificate {
         /// Which Secret.
         secret: SecretRef,
-        /// 1 is the leaf.
+        /// Its position, counted from 1.
         position: usize,
+        /// Its bytes, in DER.
+        bytes: usize,
         /// What the parser says.
         reason: String,
     },
+    /// The key belongs to a certificate that is not the first, and the others are not its chain.
+    #[error(
+        "secret {secret}: tls.key belongs to certificate {leaf} of tls.crt, and certificate {stray} is not in its chain: \
+         expected the leaf first, then each certificate's issuer"
+    )]
+    ChainOrder {
+        /// Which Secret.
+        secret: SecretRef,
+        /// The position of the leaf, counted from 1.
+        leaf: usize,
+        /// The position of a certificate that has no place.
+        stray: usize,
+    },
     /// No private key in `tls.key`.
     #[error(
-        "secret {secret}: tls.key has no \"BEGIN PRIVATE KEY\", \"BEGIN RSA PRIVATE KEY\" or \"BEGIN EC PRIVATE KEY\" section"
+        "secret {secret}: tls.key holds {found}, expected a \"BEGIN PRIVATE KEY\", \"BEGIN RSA PRIVATE KEY\" or \"BEGIN \
+         EC PRIVATE KEY\" block"
     )]
     NoPrivateKey {
         /// Which Secret.
         secret: SecretRef,
+        /// What it holds.
+        found: String,
     },
-    /// A kind of key that isn't served.
+    /// The private key is encrypted.
+    #[error("secret {secret}: the private key in tls.key is encrypted ({how}), expected one without a passphrase")]
+    EncryptedKey {
+        /// Which Secret.
+        secret: SecretRef,
+        /// PKCS#8, or the headers of the older form.
+        how: String,
+    },
+    /// A kind or size of key that isn't served.
     #[error(
-        "secret {secret}: {found} is not served, ECDSA P-256 or P-384, RSA of 2048 to 4096 bits and Ed25519 (in PKCS#8) are"
+        "secret {secret}: {found} is not served, ECDSA on P-256, P-384 or P-521, RSA of 2048 to 8192 bits and Ed25519 (in \
+         PKCS#8) are"
     )]
     UnsupportedKey {
         /// Which Secret.
         secret: SecretRef,
-        /// What was found, as far as it could be read.
+        /// Kind and size.
         found: String,
     },
-    /// The private key does not belong to the first certificate of the chain.
-    #[error("secret {secret}: tls.key does not match the first certificate in tls.crt")]
+    /// A key of a kind that is served, with contents that cannot be.
+    #[error("secret {secret}: tls.key holds {found} that is damaged: its parts do not fit together")]
+    DamagedKey {
+        /// Which Secret.
+        secret: SecretRef,
+        /// Kind and size.
+        found: String,
+    },
+    /// The private key does not belong to a certificate of the chain.
+    #[error(
+        "secret {secret}: tls.key, {key}, does not match the first certificate in tls.crt, for {leaf}, nor another one in it"
+    )]
     KeyMismatch {
         /// Which Secret.
         secret: SecretRef,
+        /// Kind and size of the private key.
+        key: String,
+        /// Kind and size of the first certificate's.
+        leaf: String,
     },
+}
+
+impl SecretError {
+    /// As a label of a metric.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "too_large",
+            Self::Pem { .. } => "pem",
+            Self::NoCertificate { .. } => "no_certificate",
+            Self::Swapped { .. } => "swapped",
+            Self::ChainTooLong { .. } => "chain_too_long",
+            Self::CertificateTooLarge { .. } => "certificate_too_large",
+            Self::Certificate { .. } => "certificate",
+            Self::ChainOrder { .. } => "chain_order",
+            Self::NoPrivateKey { .. } => "no_private_key",
+            Self::EncryptedKey { .. } => "encrypted_key",
+            Self::UnsupportedKey { .. } => "unsupported_key",
+            Self::DamagedKey { .. } => "damaged_key",
+            Self::KeyMismatch { .. } => "key_mismatch",
+        }
+    }
 }
 
 /// Why there is no certificate for a handshake.
@@ -176,6 +265,25 @@ pub enum CertError {
 }
 
 impl CertError {
+    /// As a label of a metric.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Secret(error) => error.reason(),
+            Self::Source { source, .. } => match **source {
+                SourceError::NotFound => "not_found",
+                SourceError::Forbidden => "forbidden",
+                SourceError::Malformed { .. } => "malformed",
+                SourceError::TooLarge { .. } => "too_large",
+                SourceError::Unavailable { .. } => "unavailable",
+            },
+            Self::Deadline { .. } => "deadline",
+            Self::Overloaded { .. } => "overloaded",
+            Self::Throttled { .. } => "throttled",
+            Self::Removed { .. } => "removed",
+            Self::Abandoned { .. } => "abandoned",
+        }
+    }
+
     /// True when nothing is known of the Secret as it is now: its source did not answer.
     pub(crate) fn is_absence(&self) -> bool {
         match self {
@@ -190,6 +298,22 @@ impl CertError {
         match self {
             Self::Source { source, .. } => source.is_gone(),
             Self::Removed { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// True when it tells something of the Secret that its owner can mend.
+    pub(crate) fn is_fault(&self) -> bool {
+        self.is_rejection() || matches!(self, Self::Source { source, .. } if source.is_gone())
+    }
+
+    /// True when the Secret was delivered, and what it holds cannot be served.
+    pub(crate) fn is_rejection(&self) -> bool {
+        match self {
+            Self::Secret(_) => true,
+            Self::Source { source, .. } => {
+                matches!(**source, SourceError::Malformed { .. } | SourceError::TooLarge { .. })
+            }
             _ => false,
         }
     }

@@ -1,22 +1,26 @@
 //! Checks what a Secret holds, without a store: what makes it unfit, and what is merely worth a word.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use std::sync::Arc;
+use rustls_pki_types::CertificateDer;
+use x509_parser::certificate::X509Certificate;
 use zeroize::Zeroizing;
 
+use crate::chain::{self, Order};
 use crate::details::{self, Details, KeyKind};
 use crate::error::{Field, SecretError};
-use crate::pem;
+use crate::found;
+use crate::key_info::KeyInfo;
+use crate::pem::{self, Contents, Wanted};
 use crate::secret::{SecretData, SecretRef};
 use crate::signing_key::PrivateKey;
 use crate::warning::Warning;
-use crate::{MAX_CHAIN, MAX_SECRET_BYTES};
+use crate::{MAX_CERTIFICATE_BYTES, MAX_CHAIN, MAX_SECRET_BYTES};
 
-/// Bits of RSA keys that are served: less is weak, more costs a handshake tens of milliseconds.
-const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
+/// Bits of RSA keys that are served: less is weak, and the library signs with no more.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
 /// What a Secret that can be served holds.
 #[derive(Clone, Debug)]
@@ -43,6 +47,8 @@ pub(crate) struct Checked {
     pub(crate) key: PrivateKey,
     pub(crate) details: Details,
     pub(crate) kind: KeyKind,
+    /// What is worth a word whatever the names and the time.
+    standing: Vec<Warning>,
 }
 
 impl Checked {
@@ -59,9 +65,7 @@ impl Checked {
         for name in names.iter().map(AsRef::as_ref).filter(|name| !self.details.covers(name)) {
             warnings.push(Warning::not_covered(secret, name, &self.details));
         }
-        warnings.extend(
-            broken_link(&self.certified.cert).map(|position| Warning::ChainBroken { secret: secret.clone(), position }),
-        );
+        warnings.extend(self.standing.iter().cloned());
         warnings
     }
 }
@@ -72,75 +76,158 @@ pub(crate) fn check(secret: &SecretRef, data: &SecretData) -> Result<Checked, Se
     if bytes > MAX_SECRET_BYTES {
         return Err(SecretError::TooLarge { secret: secret.clone(), bytes, limit: MAX_SECRET_BYTES });
     }
-    let chain = read_chain(secret, &data.certificate_chain)?;
-    let details = read_certificates(secret, &chain)?;
-    let key = read_key(secret, data.private_key.expose(), details.key)?;
-    let certified = CertifiedKey::new(chain, Arc::new(key.clone()));
-    match certified.keys_match() {
-        Ok(()) => {}
-        Err(rustls::Error::InconsistentKeys(_)) => return Err(SecretError::KeyMismatch { secret: secret.clone() }),
-        Err(error) => return Err(unreadable(secret, 1, error.to_string())),
-    }
-    let kind = served_kind(secret, &details)?;
-    Ok(Checked { certified, key, details, kind })
-}
-
-fn read_chain(secret: &SecretRef, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, SecretError> {
-    let chain = pem::certificates(text, MAX_CHAIN + 1).map_err(|fault| SecretError::Pem {
+    let fields = Fields::read(secret, data)?;
+    let parsed = parse_all(secret, &fields.chain.certificates)?;
+    let key = fields.private_key(secret, &KeyInfo::of_certificate(parsed[0].public_key()))?;
+    let leaf = leaf_of(secret, &parsed, &key)?;
+    let order = chain::order(&parsed, leaf).map_err(|stray| SecretError::ChainOrder {
         secret: secret.clone(),
-        field: Field::Certificate,
-        fault,
+        leaf: leaf + 1,
+        stray: stray + 1,
     })?;
-    match chain.len() {
-        0 => Err(SecretError::NoCertificate { secret: secret.clone() }),
-        1..=MAX_CHAIN => Ok(chain),
-        _ => Err(SecretError::ChainTooLong { secret: secret.clone(), limit: MAX_CHAIN }),
+    let details = Details::read(&parsed[leaf])
+        .map_err(|reason| unreadable(secret, leaf, &fields.chain.certificates[leaf], reason))?;
+    let kind = served_kind(secret, &KeyInfo::of_certificate(parsed[leaf].public_key()))?;
+    let mut standing = chain::warnings(secret, &parsed, &order);
+    standing.extend(fields.unread(secret));
+    let certified = CertifiedKey::new(fields.into_chain(&order), Arc::new(key.clone()));
+    Ok(Checked { certified, key, details, kind, standing })
+}
+
+/// What the two fields of a Secret hold.
+struct Fields {
+    chain: Contents,
+    key: Contents,
+    /// What `tls.key` holds if it has no block.
+    raw_key: String,
+}
+
+impl Fields {
+    fn read(secret: &SecretRef, data: &SecretData) -> Result<Self, SecretError> {
+        let fault = |field| move |fault| SecretError::Pem { secret: secret.clone(), field, fault };
+        let chain = pem::read(&data.certificate_chain, Wanted::Certificates, MAX_CHAIN + 1);
+        let chain = chain.map_err(fault(Field::Certificate))?;
+        let key = pem::read(data.private_key.expose(), Wanted::KeyAndCertificates, MAX_CHAIN);
+        if chain.certificates.is_empty() {
+            let is_swapped = chain.more_keys > 0 && key.is_ok_and(|key| !key.certificates.is_empty());
+            let secret = secret.clone();
+            return Err(if is_swapped {
+                SecretError::Swapped { secret }
+            } else {
+                SecretError::NoCertificate { secret, found: in_words(&chain, &data.certificate_chain) }
+            });
+        }
+        if chain.certificates.len() > MAX_CHAIN {
+            return Err(SecretError::ChainTooLong { secret: secret.clone(), limit: MAX_CHAIN });
+        }
+        let key = key.map_err(fault(Field::PrivateKey))?;
+        let raw_key = if key.key.is_none() { in_words(&key, data.private_key.expose()) } else { String::new() };
+        Ok(Self { chain, key, raw_key })
+    }
+
+    /// `expected` is what the first certificate says.
+    fn private_key(&self, secret: &SecretRef, expected: &KeyInfo) -> Result<PrivateKey, SecretError> {
+        let secret = || secret.clone();
+        let Some(der) = &self.key.key else {
+            return Err(match &self.key.encrypted {
+                Some(how) => SecretError::EncryptedKey { secret: secret(), how: how.clone() },
+                None => SecretError::NoPrivateKey { secret: secret(), found: self.raw_key.clone() },
+            });
+        };
+        if let Some(key) = PrivateKey::parse(der, expected.kind()) {
+            return Ok(key);
+        }
+        // The library's error says no more than that it failed.
+        let bytes = der.secret_der().len();
+        Err(match KeyInfo::of_private_key(der) {
+            Some(KeyInfo::Known(kind)) if is_served(kind) => {
+                SecretError::DamagedKey { secret: secret(), found: KeyInfo::Known(kind).to_string() }
+            }
+            Some(found) => SecretError::UnsupportedKey { secret: secret(), found: found.to_string() },
+            None => SecretError::DamagedKey { secret: secret(), found: format!("a block of {bytes} bytes") },
+        })
+    }
+
+    /// What is passed over in both fields.
+    fn unread(&self, secret: &SecretRef) -> Vec<Warning> {
+        let of = |field| move |what: String| Warning::Unread { secret: secret.clone(), field, what };
+        let mut unread: Vec<_> = self.chain.unread.iter().cloned().map(of(Field::Certificate)).collect();
+        unread.extend(self.key.unread.iter().cloned().map(of(Field::PrivateKey)));
+        let elsewhere = self.key.certificates.iter().filter(|der| !self.chain.certificates.contains(der)).count();
+        if elsewhere > 0 {
+            unread.push(of(Field::PrivateKey)(format!("{elsewhere} certificates that tls.crt does not have")));
+        }
+        if self.key.more_keys > 0 {
+            unread.push(of(Field::PrivateKey)("a second private key".to_owned()));
+        }
+        unread
+    }
+
+    fn into_chain(mut self, order: &Order) -> Vec<CertificateDer<'static>> {
+        let chain = &mut self.chain.certificates;
+        order.sent.iter().map(|at| std::mem::replace(&mut chain[*at], CertificateDer::from(Vec::new()))).collect()
     }
 }
 
-/// All of the chain must parse; the details are the leaf's.
-fn read_certificates(secret: &SecretRef, chain: &[CertificateDer<'_>]) -> Result<Details, SecretError> {
-    for (index, certificate) in chain.iter().enumerate().skip(1) {
-        details::parse(certificate).map_err(|reason| unreadable(secret, index + 1, reason))?;
+/// A key that was read is wiped.
+impl Drop for Fields {
+    fn drop(&mut self) {
+        drop(self.key.key.take().map(Zeroizing::new));
     }
-    Details::parse(&chain[0]).map_err(|reason| unreadable(secret, 1, reason))
 }
 
-/// `expected` is the kind that the leaf says.
-fn read_key(secret: &SecretRef, text: &[u8], expected: Option<KeyKind>) -> Result<PrivateKey, SecretError> {
-    let key: Option<PrivateKeyDer<'static>> = pem::private_key(text).map_err(|fault| SecretError::Pem {
+/// What a field holds that lacks what belongs there.
+fn in_words(contents: &Contents, text: &[u8]) -> String {
+    let mut blocks = contents.unread.clone();
+    if !contents.certificates.is_empty() {
+        blocks.push(format!("{} certificates", contents.certificates.len()));
+    }
+    if contents.more_keys > 0 || contents.encrypted.is_some() {
+        blocks.push("a private key".to_owned());
+    }
+    if blocks.is_empty() {
+        found::describe(text)
+    } else {
+        format!("{} and nothing else that is read", blocks.join(", "))
+    }
+}
+
+/// All of the chain must parse.
+fn parse_all<'a>(
+    secret: &SecretRef,
+    chain: &'a [CertificateDer<'static>],
+) -> Result<Vec<X509Certificate<'a>>, SecretError> {
+    let parse = |(at, der): (usize, &'a CertificateDer<'static>)| {
+        let (bytes, limit) = (der.len(), MAX_CERTIFICATE_BYTES);
+        if bytes > limit {
+            return Err(SecretError::CertificateTooLarge { secret: secret.clone(), position: at + 1, bytes, limit });
+        }
+        details::parse(der).map_err(|reason| unreadable(secret, at, der, reason))
+    };
+    chain.iter().enumerate().map(parse).collect()
+}
+
+/// The first certificate that the key belongs to.
+fn leaf_of(secret: &SecretRef, chain: &[X509Certificate<'_>], key: &PrivateKey) -> Result<usize, SecretError> {
+    let is_of_key =
+        |certificate: &X509Certificate<'_>| *certificate.public_key().subject_public_key.data == *key.public_bits();
+    chain.iter().position(is_of_key).ok_or_else(|| SecretError::KeyMismatch {
         secret: secret.clone(),
-        field: Field::PrivateKey,
-        fault,
-    })?;
-    let key = Zeroizing::new(key.ok_or_else(|| SecretError::NoPrivateKey { secret: secret.clone() })?);
-    // The library's error says no more than that it failed.
-    PrivateKey::parse(&key, expected)
-        .ok_or_else(|| SecretError::UnsupportedKey { secret: secret.clone(), found: "the key in tls.key".to_owned() })
+        key: key.info().to_string(),
+        leaf: KeyInfo::of_certificate(chain[0].public_key()).to_string(),
+    })
 }
 
 /// The key matches the leaf, so what the leaf says about its kind holds.
-fn served_kind(secret: &SecretRef, details: &Details) -> Result<KeyKind, SecretError> {
-    match details.key {
-        Some(KeyKind::Rsa { bits }) if !RSA_BITS.contains(&bits) => {
-            Err(SecretError::UnsupportedKey { secret: secret.clone(), found: format!("an RSA key of {bits} bits") })
-        }
-        Some(kind) => Ok(kind),
-        None => Err(SecretError::UnsupportedKey { secret: secret.clone(), found: "this kind of key".to_owned() }),
-    }
+fn served_kind(secret: &SecretRef, leaf: &KeyInfo) -> Result<KeyKind, SecretError> {
+    let unsupported = || SecretError::UnsupportedKey { secret: secret.clone(), found: leaf.to_string() };
+    leaf.kind().filter(|kind| is_served(*kind)).ok_or_else(unsupported)
 }
 
-fn unreadable(secret: &SecretRef, position: usize, reason: String) -> SecretError {
-    SecretError::Certificate { secret: secret.clone(), position, reason }
+fn is_served(kind: KeyKind) -> bool {
+    !matches!(kind, KeyKind::Rsa { bits } if !RSA_BITS.contains(&bits))
 }
 
-/// The position (1 is the leaf) of the first certificate whose issuer is not the subject of the next.
-fn broken_link(chain: &[CertificateDer<'_>]) -> Option<usize> {
-    chain
-        .windows(2)
-        .position(|pair| {
-            let (Ok(lower), Ok(upper)) = (details::parse(&pair[0]), details::parse(&pair[1])) else { return true };
-            lower.issuer().as_raw() != upper.subject().as_raw()
-        })
-        .map(|index| index + 1)
+fn unreadable(secret: &SecretRef, at: usize, der: &CertificateDer<'_>, reason: String) -> SecretError {
+    SecretError::Certificate { secret: secret.clone(), position: at + 1, bytes: der.len(), reason }
 }

@@ -52,11 +52,14 @@
 //! * From `secret_removed` on the certificate is not handed out. A load begun before a change or removal never outlives
 //!   it.
 //! * A missing secret is asked for once until its backoff is over, and a change ends the backoff.
-//! * A change of a secret that is not cached costs no load.
+//! * A change of a secret that is not cached costs no load, unless it was refused.
 //! * No key is in any log, error or debug text, nor in plain text on disk.
 //! * What is advised for other budgets is what full caches do, to two points of the hit ratio.
-//! * With a [`SealedTier`], what was loaded once and evicted is still served while the source is away: and neither when
-//!   the source says no, nor after `secret_removed`.
+//! * With a [`SealedTier`], what was loaded once and evicted is still served while the source is away, or while the newest
+//!   version cannot be served: and neither when the source says no, nor after `secret_removed`.
+//! * A certificate whose newest version was rejected is not evicted while there is room for it, within a bound.
+//! * What is refused is a fault, and what is wrong with what is served, until it heals or goes; bounded in number.
+//! * A refusal names the kind and size of what was found. No block of a PEM text is dropped without a word.
 //! * A dropped store ends its loads and its tasks.
 //!
 //! # What is held once
@@ -74,14 +77,18 @@
 
 pub mod advice;
 mod certificate;
+mod chain;
 mod details;
 mod error;
 pub mod fairness;
+mod found;
 pub mod index;
 mod inspect;
 mod intermediates;
+mod key_info;
 mod metrics;
 pub mod name_map;
+mod names;
 mod pem;
 pub mod sealed;
 pub mod secret;
@@ -102,17 +109,23 @@ pub use fairness::ClientKey;
 pub use index::{Bound, TlsBinding, TlsIndex};
 pub use inspect::{Inspection, inspect};
 pub use metrics::describe_metrics;
+pub use names::CoveredNames;
 pub use sealed::{SealedError, SealedTier};
 pub use secret::{PrivateKeyPem, SecretData, SecretRef};
 pub use sni::{SniError, SniPattern};
 pub use source::{SecretSource, SourceError};
-pub use store::{Builder, CertStore, EntryInfo, Page, RefusalInfo, SecretState, Stats};
+pub use store::{Builder, CertStore, EntryInfo, FaultInfo, Page, RefusalInfo, Refused, SecretState, Serving, Stats};
 pub use warning::Warning;
 
 /// The most bytes of PEM, chain and key together, that are accepted of one Secret.
 ///
 /// The API server's own limit is 1 MiB; ten certificates and an RSA-4096 key are under 64 KiB.
 pub const MAX_SECRET_BYTES: usize = 256 * 1024;
+
+/// The most bytes of one certificate, in DER.
+///
+/// A client with rustls or Java takes no handshake message that is longer than 64 or 32 KiB.
+pub const MAX_CERTIFICATE_BYTES: usize = 65_535;
 
 /// The most certificates in a chain, with the leaf. OpenSSL and browsers stop at about ten as well.
 pub const MAX_CHAIN: usize = 10;

@@ -7,8 +7,7 @@ use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 
-use crate::error::{CertError, SecretError};
-use crate::source::SourceError;
+use crate::error::CertError;
 use crate::warning::Warning;
 
 /// Horizons of `postern_certstore_expiring`, in seconds from now; the first is the past.
@@ -57,6 +56,7 @@ pub fn describe_metrics() {
          holds the ones before it, without those that have expired)."
     );
     crate::advice::describe();
+    crate::store::describe_metrics();
     crate::sealed::describe_metrics();
 }
 
@@ -171,7 +171,7 @@ impl Metrics {
 
     /// A refusal is rare enough to be looked up.
     pub(crate) fn reject(error: &CertError) {
-        counter!("postern_certstore_rejects_total", "reason" => reject_reason(error)).increment(1);
+        counter!("postern_certstore_rejects_total", "reason" => error.reason()).increment(1);
     }
 
     pub(crate) fn warning(warning: &Warning) {
@@ -208,32 +208,5 @@ impl Drop for Held {
     fn drop(&mut self) {
         self.metrics.held.fetch_sub(self.bytes, Relaxed);
         self.metrics.held_bytes.decrement(self.bytes as f64);
-    }
-}
-
-fn reject_reason(error: &CertError) -> &'static str {
-    match error {
-        CertError::Secret(error) => match **error {
-            SecretError::TooLarge { .. } => "too_large",
-            SecretError::Pem { .. } => "pem",
-            SecretError::NoCertificate { .. } => "no_certificate",
-            SecretError::ChainTooLong { .. } => "chain_too_long",
-            SecretError::Certificate { .. } => "certificate",
-            SecretError::NoPrivateKey { .. } => "no_private_key",
-            SecretError::UnsupportedKey { .. } => "unsupported_key",
-            SecretError::KeyMismatch { .. } => "key_mismatch",
-        },
-        CertError::Source { source, .. } => match **source {
-            SourceError::NotFound => "not_found",
-            SourceError::Forbidden => "forbidden",
-            SourceError::Malformed { .. } => "malformed",
-            SourceError::TooLarge { .. } => "too_large",
-            SourceError::Unavailable { .. } => "unavailable",
-        },
-        CertError::Deadline { .. } => "deadline",
-        CertError::Overloaded { .. } => "overloaded",
-        CertError::Throttled { .. } => "throttled",
-        CertError::Removed { .. } => "removed",
-        CertError::Abandoned { .. } => "abandoned",
     }
 }

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{self, Digest};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair, RsaKeyPair};
@@ -15,6 +16,7 @@ use rustls::{SignatureAlgorithm, SignatureScheme};
 use rustls_pki_types::{AlgorithmIdentifier, PrivateKeyDer, SubjectPublicKeyInfoDer, alg_id};
 
 use crate::details::KeyKind;
+use crate::key_info::KeyInfo;
 
 /// For RSA, what is preferred first.
 const RSA_SCHEMES: [SignatureScheme; 6] = [
@@ -28,20 +30,34 @@ const RSA_SCHEMES: [SignatureScheme; 6] = [
 
 /// A curve that keys are served on, with the one scheme that TLS 1.3 signs by on it (RFC 8446 §4.2.3).
 struct Curve {
+    kind: KeyKind,
     scheme: SignatureScheme,
+    hash: &'static digest::Algorithm,
     algorithm: &'static EcdsaSigningAlgorithm,
     id: AlgorithmIdentifier,
 }
 
 static P256: Curve = Curve {
+    kind: KeyKind::EcdsaP256,
     scheme: SignatureScheme::ECDSA_NISTP256_SHA256,
+    hash: &digest::SHA256,
     algorithm: &signature::ECDSA_P256_SHA256_ASN1_SIGNING,
     id: alg_id::ECDSA_P256,
 };
 static P384: Curve = Curve {
+    kind: KeyKind::EcdsaP384,
     scheme: SignatureScheme::ECDSA_NISTP384_SHA384,
+    hash: &digest::SHA384,
     algorithm: &signature::ECDSA_P384_SHA384_ASN1_SIGNING,
     id: alg_id::ECDSA_P384,
+};
+
+static P521: Curve = Curve {
+    kind: KeyKind::EcdsaP521,
+    scheme: SignatureScheme::ECDSA_NISTP521_SHA512,
+    hash: &digest::SHA512,
+    algorithm: &signature::ECDSA_P521_SHA512_ASN1_SIGNING,
+    id: alg_id::ECDSA_P521,
 };
 
 /// A private key. A clone is the same key; a [`copy`](Self::copy) is its equal in memory of its own.
@@ -60,12 +76,36 @@ impl PrivateKey {
     pub(crate) fn parse(der: &PrivateKeyDer<'_>, expected: Option<KeyKind>) -> Option<Self> {
         let by_kind = match expected {
             Some(KeyKind::EcdsaP384) => p384,
+            Some(KeyKind::EcdsaP521) => p521,
             Some(KeyKind::Rsa { .. }) => rsa,
             Some(KeyKind::Ed25519) => ed25519,
             Some(KeyKind::EcdsaP256) | None => p256,
         };
-        let pair = by_kind(der).or_else(|| [p256, p384, rsa, ed25519].iter().find_map(|parse| parse(der)))?;
+        let pair = by_kind(der).or_else(|| [p256, p384, p521, rsa, ed25519].iter().find_map(|parse| parse(der)))?;
         Some(Self(Arc::new(pair)))
+    }
+
+    /// Kind and size.
+    pub(crate) fn info(&self) -> KeyInfo {
+        KeyInfo::Known(match &*self.0 {
+            Pair::Ecdsa(_, curve) => curve.kind,
+            Pair::Rsa(pair) => KeyKind::Rsa { bits: pair.public_modulus_len() * 8 },
+            Pair::Ed25519(_) => KeyKind::Ed25519,
+        })
+    }
+
+    /// The public key as a certificate has it, without its algorithm.
+    pub(crate) fn public_bits(&self) -> &[u8] {
+        match &*self.0 {
+            Pair::Ecdsa(pair, _) => pair.public_key().as_ref(),
+            Pair::Rsa(pair) => pair.public_key().as_ref(),
+            Pair::Ed25519(pair) => pair.public_key().as_ref(),
+        }
+    }
+
+    /// The same key on a curve for TLS 1.2, where it signs with any hash; `None` for other kinds.
+    pub(crate) fn with_any_hash(&self) -> Option<AnyHashKey> {
+        matches!(&*self.0, Pair::Ecdsa(..)).then(|| AnyHashKey(self.clone()))
     }
 
     /// The same key in memory that is allocated now; `None` if there is none. What it is written as on the way is wiped.
@@ -93,6 +133,10 @@ fn p256(der: &PrivateKeyDer<'_>) -> Option<Pair> {
 
 fn p384(der: &PrivateKeyDer<'_>) -> Option<Pair> {
     ecdsa(der, &P384)
+}
+
+fn p521(der: &PrivateKeyDer<'_>) -> Option<Pair> {
+    ecdsa(der, &P521)
 }
 
 fn ecdsa(der: &PrivateKeyDer<'_>, curve: &'static Curve) -> Option<Pair> {
@@ -153,6 +197,59 @@ impl fmt::Debug for PrivateKey {
     }
 }
 
+/// A key on a curve that signs with whatever hash a client of TLS 1.2 offers.
+#[derive(Clone, Debug)]
+pub(crate) struct AnyHashKey(PrivateKey);
+
+/// ECDSA by hash: in TLS 1.2, these name no curve.
+const HASHES: [(SignatureScheme, &digest::Algorithm); 3] = [
+    (SignatureScheme::ECDSA_NISTP256_SHA256, &digest::SHA256),
+    (SignatureScheme::ECDSA_NISTP384_SHA384, &digest::SHA384),
+    (SignatureScheme::ECDSA_NISTP521_SHA512, &digest::SHA512),
+];
+
+impl SigningKey for AnyHashKey {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        let (scheme, hash) = *HASHES.iter().find(|(scheme, _)| offered.contains(scheme))?;
+        Some(Box::new(AnyHashSigner { key: self.0.clone(), scheme, hash }))
+    }
+
+    fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
+        self.0.public_key()
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        self.0.algorithm()
+    }
+}
+
+#[derive(Debug)]
+struct AnyHashSigner {
+    key: PrivateKey,
+    scheme: SignatureScheme,
+    hash: &'static digest::Algorithm,
+}
+
+impl Signer for AnyHashSigner {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        let failed = || rustls::Error::General("signing failed".to_owned());
+        let Pair::Ecdsa(pair, curve) = &*self.key.0 else { return Err(failed()) };
+        let hashed = digest::digest(self.hash, message);
+        // The library signs a digest of the curve's own hash alone. Of another one, the leftmost bits count that the curve
+        // has (SEC 1 §4.1.3), as a number: it is cut, or filled up with zeros in front.
+        let hashed = hashed.as_ref();
+        let length = curve.hash.output_len();
+        let mut fitted = vec![0; length.saturating_sub(hashed.len())];
+        fitted.extend(&hashed[..hashed.len().min(length)]);
+        let fitted = Digest::import_less_safe(&fitted, curve.hash).map_err(|_| failed())?;
+        pair.sign_digest(&fitted).map(|signature| signature.as_ref().to_vec()).map_err(|_| failed())
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        self.scheme
+    }
+}
+
 /// Signs by one scheme.
 #[derive(Debug)]
 struct SchemeSigner {
@@ -195,12 +292,16 @@ fn encoding(scheme: SignatureScheme) -> &'static dyn signature::RsaEncoding {
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{KeyPair as Generated, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256};
+    use rcgen::{
+        KeyPair as Generated, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ECDSA_P521_SHA512, PKCS_ED25519,
+        PKCS_RSA_SHA256,
+    };
 
     use super::*;
 
-    const ALL: [SignatureScheme; 9] = [
+    const ALL: [SignatureScheme; 10] = [
         SignatureScheme::ED25519,
+        SignatureScheme::ECDSA_NISTP521_SHA512,
         SignatureScheme::ECDSA_NISTP384_SHA384,
         SignatureScheme::ECDSA_NISTP256_SHA256,
         SignatureScheme::RSA_PKCS1_SHA256,
@@ -235,7 +336,9 @@ mod tests {
 
     #[test]
     fn a_key_and_its_copy_sign_as_rustls_own_does() {
-        for algorithm in [&PKCS_ECDSA_P256_SHA256, &PKCS_ECDSA_P384_SHA384, &PKCS_ED25519, &PKCS_RSA_SHA256] {
+        for algorithm in
+            [&PKCS_ECDSA_P256_SHA256, &PKCS_ECDSA_P384_SHA384, &PKCS_ECDSA_P521_SHA512, &PKCS_ED25519, &PKCS_RSA_SHA256]
+        {
             let generated = Generated::generate_for(algorithm).unwrap();
             let der = PrivateKeyDer::Pkcs8(generated.serialize_der().into());
             let theirs = rustls::crypto::aws_lc_rs::sign::any_supported_type(&der).unwrap();
@@ -250,6 +353,20 @@ mod tests {
                     let signed = ours.choose_scheme(&[scheme]).unwrap().sign(b"message").unwrap();
                     assert!(verifies(&*theirs, scheme, &signed), "{scheme:?}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn in_tls_1_2_a_key_on_any_curve_signs_with_any_hash() {
+        for algorithm in [&PKCS_ECDSA_P256_SHA256, &PKCS_ECDSA_P384_SHA384, &PKCS_ECDSA_P521_SHA512] {
+            let generated = Generated::generate_for(algorithm).unwrap();
+            let key = PrivateKey::parse(&PrivateKeyDer::Pkcs8(generated.serialize_der().into()), None).unwrap();
+            for (scheme, _) in HASHES {
+                let chosen = key.with_any_hash().unwrap().choose_scheme(&[scheme]).unwrap();
+                assert_eq!(chosen.scheme(), scheme);
+                let signature = chosen.sign(b"message").unwrap();
+                assert!(verifies(&key, scheme, &signature), "{key:?} {scheme:?}");
             }
         }
     }

@@ -4,6 +4,7 @@ mod backoff;
 mod builder;
 mod cache;
 mod desk;
+mod faults;
 mod flights;
 mod gather;
 mod landing;
@@ -23,6 +24,8 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 pub use builder::Builder;
+pub(crate) use faults::describe_metrics;
+pub use faults::{FaultInfo, Refused, Serving};
 pub use report::{EntryInfo, Page, RefusalInfo, SecretState, Stats};
 
 use crate::advice::{Advice, Advisor};
@@ -91,6 +94,7 @@ impl CertStore {
     /// Outside of a tokio runtime.
     pub async fn certificate(&self, secret: &SecretRef, server_name: &str) -> Outcome {
         if let Some(certificate) = self.shared.cache.get(secret) {
+            self.shared.report_name(&certificate, server_name);
             return Ok(self.shared.hit(certificate));
         }
         self.shared.ask_for(secret, server_name, Asking::new(None)).await
@@ -103,6 +107,7 @@ impl CertStore {
     /// Outside of a tokio runtime.
     pub async fn certificate_for(&self, secret: &SecretRef, server_name: &str, client: ClientKey) -> Outcome {
         if let Some(certificate) = self.shared.cache.get(secret) {
+            self.shared.report_name(&certificate, server_name);
             return Ok(self.shared.hit(certificate));
         }
         self.shared.ask_for(secret, server_name, Asking::new(Some(client))).await
@@ -116,8 +121,8 @@ impl CertStore {
     /// Tells that the Secret is now at `version`, or exists now.
     ///
     /// A cached certificate is loaded anew in the background and serves until the new one has passed; a load that is
-    /// under way starts over; an earlier refusal is forgotten. For any other Secret nothing happens. Versions are
-    /// compared for equality only.
+    /// under way starts over; an earlier refusal ends, and if it is among the [`faults`](Self::faults), the Secret is
+    /// looked at again in the background. For any other Secret nothing happens. Versions are compared for equality only.
     pub fn secret_changed(&self, secret: &SecretRef, version: &str) {
         let mut desk = self.shared.desk();
         desk.refusals.forget(secret);
@@ -127,9 +132,12 @@ impl CertStore {
         if desk.flights.changed(secret) {
             return;
         }
-        let Some(certificate) = self.shared.cache.peek(secret) else { return };
-        let is_current = certificate.version() == Some(version) && certificate.last_error().is_none();
-        if !is_current {
+        let is_wanted = match self.shared.cache.peek(secret) {
+            Some(certificate) => certificate.version() != Some(version) || certificate.last_error().is_some(),
+            // It may have healed.
+            None => desk.faults.is_refused(secret),
+        };
+        if is_wanted {
             desk.dirty.push(secret);
             self.shared.reload_dirty(&mut desk);
         }

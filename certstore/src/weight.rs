@@ -7,6 +7,7 @@ const CACHE_ENTRY: usize = 420;
 /// rustls' and aws-lc's objects around one key, the private and public halves, and what the first signature adds.
 const P256: usize = 750;
 const P384: usize = 780;
+const P521: usize = 830;
 const ED25519: usize = 260;
 /// An RSA key with its Montgomery contexts, which the first signature creates, and what it grows by for each further bit
 /// of the modulus (a little more than measured for 3072 bits, where the allocator's steps are kind).
@@ -20,6 +21,7 @@ pub(crate) fn fixed(kind: KeyKind) -> usize {
         + match kind {
             KeyKind::EcdsaP256 => P256,
             KeyKind::EcdsaP384 => P384,
+            KeyKind::EcdsaP521 => P521,
             KeyKind::Rsa { bits } => RSA_2048 + bits.saturating_sub(RSA_BITS) * RSA_PER_KILOBIT / 1024,
             KeyKind::Ed25519 => ED25519,
         }

@@ -104,17 +104,29 @@ async fn a_source_that_does_not_answer_is_away_long_before_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_source_that_answers_is_believed() {
-    for answer in [
-        || Answer::error(SourceError::NotFound),
-        forbidden,
-        || Answer::error(SourceError::Malformed { reason: "no tls.key".to_owned() }),
-        || Answer::error(SourceError::TooLarge { bytes: 2, limit: 1 }),
-    ] {
+async fn a_source_that_says_no_is_believed() {
+    for answer in [|| Answer::error(SourceError::NotFound), forbidden] {
         let world = World::new();
         world.load(&web(), "1").await;
         assert!(world.get(answer()).await.is_err());
         assert_eq!(world.served(), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn where_the_newest_version_cannot_be_served_the_last_good_one_is() {
+    for answer in [
+        || Answer::error(SourceError::Malformed { reason: "no tls.key".to_owned() }),
+        || Answer::error(SourceError::TooLarge { bytes: 2, limit: 1 }),
+        || Answer::secret(&TestSecret { key: String::new(), ..TestCa::new().issue(&[NAME]).at("2") }),
+    ] {
+        let world = World::new();
+        let good = world.load(&web(), "1").await;
+        world.store.secret_changed(&web(), "2");
+        let served = world.get(answer()).await.expect("there is a copy");
+        assert_eq!(served.version().map(str::to_owned), good.version.map(|version| version.to_string()));
+        assert_eq!(world.served(), (1, 1));
+        assert_eq!(world.store.faults().len(), 1);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod generation;
 mod ledger;
+mod pinned;
 mod resize;
 
 use std::sync::{Arc, Mutex};
@@ -51,23 +52,22 @@ impl Cache {
     }
 
     pub(super) fn get(&self, secret: &SecretRef) -> Option<Arc<Certificate>> {
-        self.current.load().entries.get(secret)
+        self.current.load().get(secret)
     }
 
     /// As [`get`](Self::get) when it is there; when it isn't, that doesn't count as interest in it. One handshake that
     /// misses would else weigh as much as four that hit when moka decides what is worth keeping.
     pub(super) fn peek(&self, secret: &SecretRef) -> Option<Arc<Certificate>> {
-        let current = self.current.load();
-        if current.entries.contains_key(secret) { current.entries.get(secret) } else { None }
+        self.current.load().peek(secret)
     }
 
     /// Whether it is there, which doesn't count as interest in it.
     pub(super) fn contains(&self, secret: &SecretRef) -> bool {
-        self.current.load().entries.contains_key(secret)
+        self.current.load().contains(secret)
     }
 
     /// Puts the certificate in place, where another one may have been.
-    pub(super) fn insert(&self, certificate: Arc<Certificate>) {
+    pub(super) fn insert(&self, certificate: &Arc<Certificate>) {
         self.changes.note(certificate.secret());
         self.current.load().insert(certificate);
     }
@@ -75,7 +75,7 @@ impl Cache {
     /// From now on it is not found.
     pub(super) fn remove(&self, secret: &SecretRef) {
         self.changes.note(secret);
-        self.current.load().entries.invalidate(secret);
+        self.current.load().remove(secret);
     }
 
     /// Brings the cache within its budget now; moka on its own would do so some hundred changes later.
@@ -92,7 +92,7 @@ impl Cache {
     }
 
     pub(super) fn entries(&self) -> Vec<Arc<Certificate>> {
-        self.current.load().entries.iter().map(|(_, certificate)| certificate).collect()
+        self.current.load().all()
     }
 
     /// Counts what expires soon, and publishes it.

@@ -4,6 +4,7 @@ use std::collections::{HashSet, VecDeque};
 
 use super::backoff::Backoffs;
 use super::builder::Limits;
+use super::faults::Faults;
 use super::flights::Flights;
 use crate::secret::SecretRef;
 
@@ -14,6 +15,8 @@ pub(super) struct Desk {
     /// Secrets that are cached and whose newer version could not be had when last tried.
     pub(super) retries: Backoffs,
     pub(super) dirty: Dirty,
+    /// What is wrong with Secrets, for whoever asks.
+    pub(super) faults: Faults,
 }
 
 impl Desk {
@@ -24,6 +27,7 @@ impl Desk {
             // Bounded by the cache: an entry that is evicted takes its retry along.
             retries: Backoffs::new(limits.backoff.clone(), usize::MAX),
             dirty: Dirty::default(),
+            faults: Faults::new(limits.refusals),
         }
     }
 
@@ -32,6 +36,7 @@ impl Desk {
         self.refusals.forget(secret);
         self.retries.forget(secret);
         self.dirty.remove(secret);
+        self.faults.forget(secret);
     }
 }
 

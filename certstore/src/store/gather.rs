@@ -46,7 +46,7 @@ impl Shared {
         let is_present = present.is_some_and(|present| Arc::ptr_eq(&present, certificate));
         if is_present {
             copy.stand_in_for(certificate);
-            self.cache.insert(Arc::new(copy));
+            self.cache.insert(&Arc::new(copy));
         }
         is_present
     }

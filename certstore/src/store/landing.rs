@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::desk::Desk;
+use super::faults::Serving;
 use super::flights::{Flight, Purpose};
 use super::load::{Loaded, Ticket};
 use super::{Outcome, Shared};
@@ -46,9 +47,12 @@ impl Shared {
     /// Takes the flight off the table, if it is still there, and what it brought into account.
     pub(super) fn finish(&self, desk: &mut Desk, ticket: &Ticket, loaded: Loaded, is_stale: bool) {
         if let Some(flight) = desk.flights.close(&ticket.secret, ticket.id) {
-            let Loaded { result, sealed } = loaded;
+            let Loaded { result, sealed, warnings } = loaded;
             self.metrics.load(outcome_of(&result)).increment();
             self.keep_copy(&ticket.secret, &result, sealed.filter(|_| !is_stale));
+            if result.as_ref().is_ok_and(|certificate| certificate.copy().is_none()) {
+                desk.faults.served(&ticket.secret, warnings);
+            }
             self.conclude(desk, &ticket.secret, &flight, &result, is_stale);
             flight.deliver(result);
         }
@@ -69,7 +73,7 @@ impl Shared {
             }
             (Err(error), Some(old)) if error.is_gone() => self.let_go(desk, &old, error, is_stale),
             (Err(error), Some(old)) => self.keep_last_good(desk, &old, error),
-            (Err(error), None) => Self::refuse(desk, secret, error, is_stale),
+            (Err(error), None) => self.refuse(desk, secret, error, is_stale),
         }
         if is_stale {
             desk.dirty.push(secret);
@@ -81,7 +85,7 @@ impl Shared {
         certificate.touch(last_used);
         desk.refusals.forget(certificate.secret());
         desk.retries.forget(certificate.secret());
-        self.cache.insert(Arc::clone(certificate));
+        self.cache.insert(certificate);
     }
 
     fn swap(&self, desk: &mut Desk, new: &Arc<Certificate>, old: &Certificate) {
@@ -96,6 +100,8 @@ impl Shared {
         let secret = old.secret();
         Metrics::reject(error);
         old.set_last_error(error.clone());
+        let version = old.version().map(str::to_owned);
+        desk.faults.refused(secret, error, Serving::LastGood { version });
         desk.retries.failed(secret, error.clone(), Instant::now());
         self.metrics.swap(SwapOutcome::Kept).increment();
         warn!(%secret, serving = old.version(), error = report(error), "kept last good certificate");
@@ -106,17 +112,18 @@ impl Shared {
         self.cache.remove(old.secret());
         desk.forget(old.secret());
         self.metrics.swap(SwapOutcome::Removed).increment();
-        Self::refuse(desk, old.secret(), error, is_stale);
+        self.refuse(desk, old.secret(), error, is_stale);
     }
 
     /// Not to be tried again for a while, unless a change was reported since it was read. What says nothing about the
     /// Secret is not held against it: a load that took too long not at all, a source that cannot tell for a moment.
-    fn refuse(desk: &mut Desk, secret: &SecretRef, error: &CertError, is_stale: bool) {
+    fn refuse(&self, desk: &mut Desk, secret: &SecretRef, error: &CertError, is_stale: bool) {
         Metrics::reject(error);
         warn!(%secret, error = report(error), "refused secret");
         if is_stale || matches!(error, CertError::Deadline { .. }) {
             return;
         }
+        desk.faults.refused(secret, error, Serving::Nothing { has_sealed_tier: self.sealed.is_some() });
         if error.is_passing() {
             desk.refusals.faltered(secret, error.clone(), Instant::now());
         } else {
@@ -136,7 +143,7 @@ fn outcome_of(result: &Outcome) -> LoadOutcome {
 }
 
 /// An error with its causes, in one line.
-fn report(error: &CertError) -> String {
+pub(super) fn report(error: &CertError) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {

@@ -58,7 +58,7 @@ impl Shared {
         outcome
     }
 
-    /// Starts loads of cached Secrets that changed, as many as may run at a time.
+    /// Starts loads of cached and refused Secrets that changed, as many as may run at a time.
     pub(super) fn reload_dirty(self: &Arc<Self>, desk: &mut Desk) {
         // Before the first load there is no runtime, and nothing cached.
         let Some((runtime, _)) = self.background.get() else { return };
@@ -67,8 +67,10 @@ impl Shared {
             if desk.flights.changed(&secret) {
                 continue;
             }
-            match self.cache.peek(&secret) {
-                Some(cached) => drop(self.start(desk, runtime, &secret, cached.asked_for(), Purpose::Reload, None)),
+            let cached = self.cache.peek(&secret);
+            let asked_for = cached.as_ref().map(|cached| cached.asked_for());
+            match asked_for.or_else(|| desk.faults.is_refused(&secret).then_some("")) {
+                Some(asked_for) => drop(self.start(desk, runtime, &secret, asked_for, Purpose::Reload, None)),
                 None => desk.retries.forget(&secret),
             }
         }
@@ -110,11 +112,13 @@ async fn run(
 pub(super) struct Loaded {
     pub(super) result: Outcome,
     pub(super) sealed: Option<SealedText>,
+    /// What is worth a word about the newest version.
+    pub(super) warnings: Vec<Warning>,
 }
 
 impl From<CertError> for Loaded {
     fn from(error: CertError) -> Self {
-        Self { result: Err(error), sealed: None }
+        Self { result: Err(error), sealed: None, warnings: Vec::new() }
     }
 }
 
@@ -133,8 +137,12 @@ impl Shared {
             None => CertError::Deadline { secret: secret.clone(), after: asked.elapsed() }.into(),
             Some(Err(source)) => CertError::Source { secret: secret.clone(), source: Arc::new(source) }.into(),
             Some(Ok(data)) => {
-                let result = self.accept(secret, &data, asked_for).map(Arc::new);
-                Loaded { sealed: self.seal(&result, &data), result }
+                let accepted = self.accept(secret, &data, asked_for);
+                let (result, warnings) = match accepted {
+                    Ok((certificate, warnings)) => (Ok(Arc::new(certificate)), warnings),
+                    Err(error) => (Err(error), Vec::new()),
+                };
+                Loaded { sealed: self.seal(&result, &data), result, warnings }
             }
         };
         let loaded = self.recover(secret, asked_for, loaded).await;
@@ -160,13 +168,15 @@ impl Shared {
         secret: &SecretRef,
         data: &SecretData,
         asked_for: &str,
-    ) -> Result<Certificate, CertError> {
+    ) -> Result<(Certificate, Vec<Warning>), CertError> {
         let checked = inspect::check(secret, data).map_err(Arc::new)?;
-        let warnings = checked.warnings(secret, &[asked_for], SystemTime::now());
+        // A handshake without a server name asks for none.
+        let names = Some(asked_for).filter(|name| !name.is_empty());
+        let warnings = checked.warnings(secret, names.as_slice(), SystemTime::now());
         let hold = |bytes| self.metrics.hold(bytes);
         let certificate = Certificate::new(secret.clone(), checked, data.version.clone(), asked_for, hold);
         report_warnings(&certificate, &warnings);
-        Ok(certificate)
+        Ok((certificate, warnings))
     }
 }
 
@@ -186,16 +196,18 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// Reports a server name that the certificate does not cover: once for each certificate.
-pub(super) fn report_name(certificate: &Certificate, server_name: &str) {
-    if server_name == certificate.asked_for() {
-        return;
-    }
-    let details = certificate.details();
-    if !details.covers(server_name) && certificate.claim_uncovered_report() {
-        let warning = Warning::not_covered(certificate.secret(), server_name, &details);
-        Metrics::warning(&warning);
-        warn!(secret = %certificate.secret(), sni = server_name, warning = %warning, "serving a certificate with a fault");
+impl Shared {
+    /// Reports a server name that the certificate does not cover: once for each certificate.
+    pub(super) fn report_name(&self, certificate: &Certificate, server_name: &str) {
+        if server_name == certificate.asked_for() || server_name.is_empty() {
+            return;
+        }
+        if certificate.names().exclude(server_name) && certificate.claim_uncovered_report() {
+            let warning = Warning::not_covered(certificate.secret(), server_name, &certificate.details());
+            Metrics::warning(&warning);
+            warn!(secret = %certificate.secret(), sni = server_name, %warning, "serving a certificate with a fault");
+            self.desk().faults.warned(&warning);
+        }
     }
 }
 

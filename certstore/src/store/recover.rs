@@ -1,4 +1,4 @@
-//! When the source is away: an encrypted copy instead of a load.
+//! When the source is away, or delivers what cannot be served: an encrypted copy instead of a load.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -9,9 +9,11 @@ use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use super::desk::Desk;
+use super::faults::Serving;
 use super::load::Loaded;
 use super::{Outcome, Shared};
 use crate::certificate::{Certificate, Copied};
+use crate::metrics::Metrics;
 use crate::sealed::{SealedText, SealedTier};
 use crate::secret::{SecretData, SecretRef};
 
@@ -64,24 +66,31 @@ impl Shared {
         }
     }
 
-    /// Takes a copy in place of a load that failed because the source is away. What is cached needs none: it stays.
+    /// Takes a copy in place of a load that failed because the source is away, or what it delivers is rejected. What is
+    /// cached needs none: it stays.
     pub(super) async fn recover(&self, secret: &SecretRef, asked_for: &str, loaded: Loaded) -> Loaded {
         let Some(sealed) = &self.sealed else { return loaded };
-        let error = match &loaded.result {
-            Err(error) if error.is_absence() => error.clone(),
-            _ => {
-                sealed.set_away(false);
-                return loaded;
-            }
+        let Some(error) = loaded.result.as_ref().err().filter(|error| error.is_absence() || error.is_rejection())
+        else {
+            sealed.set_away(false);
+            return loaded;
         };
+        let (error, is_away) = (error.clone(), error.is_absence());
+        if !is_away {
+            sealed.set_away(false);
+        }
         if self.cache.contains(secret) {
             return loaded;
         }
         let Some(copy) = sealed.tier.read(secret).await else { return loaded };
-        sealed.set_away(true);
+        if is_away {
+            sealed.set_away(true);
+        }
         let copied = Copied { is_stale: copy.is_stale };
         match self.accept(secret, &copy.data, asked_for) {
-            Ok(certificate) => Loaded { result: Ok(Arc::new(certificate.copied(copied, error))), sealed: None },
+            Ok((certificate, warnings)) => {
+                Loaded { result: Ok(Arc::new(certificate.copied(copied, error))), sealed: None, warnings }
+            }
             // It passed when it was sealed.
             Err(_) => loaded,
         }
@@ -109,11 +118,16 @@ impl Shared {
         }
     }
 
-    /// Serves a copy, and asks the source again in the background until it answers.
+    /// Serves a copy, and asks the source again in the background until it answers with what can be served.
     pub(super) fn keep_copied(&self, desk: &mut Desk, certificate: &Arc<Certificate>) {
         self.keep(desk, certificate, self.millis());
-        if let Some(error) = certificate.last_error() {
-            desk.retries.failed(certificate.secret(), error, Instant::now());
+        let Some(error) = certificate.last_error() else { return };
+        let secret = certificate.secret();
+        if error.is_rejection() {
+            Metrics::reject(&error);
+            desk.faults.refused(secret, &error, Serving::SealedCopy);
+            warn!(%secret, error = super::landing::report(&error), "serving the sealed copy of the last good certificate");
         }
+        desk.retries.failed(secret, error, Instant::now());
     }
 }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::backoff::Backoff;
+use super::faults::FaultInfo;
 use super::{CertStore, Shared};
 use crate::certificate::Certificate;
 use crate::details::Details;
@@ -120,6 +122,8 @@ pub struct SecretState {
     pub entry: Option<EntryInfo>,
     /// Why it could not be served when it was last tried, if so.
     pub refusal: Option<RefusalInfo>,
+    /// What is wrong with it, if anything is.
+    pub fault: Option<FaultInfo>,
     /// A load of it is under way.
     pub is_loading: bool,
 }
@@ -175,7 +179,20 @@ impl CertStore {
         let now = Instant::now();
         let desk = self.shared.desk();
         let refusal = desk.refusals.get(secret).map(|backoff| refusal_info(secret, backoff, now));
-        SecretState { entry, refusal, is_loading: desk.flights.subscribe(secret).is_some() }
+        let (fault, is_loading) = (desk.faults.get(secret), desk.flights.subscribe(secret).is_some());
+        SecretState { entry, refusal, fault, is_loading }
+    }
+
+    /// What is wrong with Secrets that were asked for: refusals, which hold until the Secret is served or gone, and faults
+    /// of what is served. In the order of the Secrets; at most as many as the [limit](crate::Builder::refusal_limit), of
+    /// each sort.
+    pub fn faults(&self) -> Vec<FaultInfo> {
+        self.shared.desk().faults.all()
+    }
+
+    /// A number that rises whenever [`faults`](Self::faults) change.
+    pub fn fault_changes(&self) -> watch::Receiver<u64> {
+        self.shared.desk().faults.revision()
     }
 
     /// The Secrets that could not be served, in no order.

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{Outcome, Shared, load};
+use super::{Outcome, Shared};
 use crate::certificate::Certificate;
 use crate::error::CertError;
 use crate::fairness::{Answer, ClientKey, Place, Turn};
@@ -80,14 +80,14 @@ impl Shared {
         loop {
             let place = match self.join(secret, server_name, &mut asking)? {
                 Joined::Cached(certificate) => {
-                    load::report_name(&certificate, server_name);
+                    self.report_name(&certificate, server_name);
                     return Ok(certificate);
                 }
                 Joined::Waiting(waiter) => {
                     let certificate = waiter.outcome(secret, began).await?;
                     self.advisor.missed(began.elapsed());
                     self.advisor.refer(secret, certificate.bytes());
-                    load::report_name(&certificate, server_name);
+                    self.report_name(&certificate, server_name);
                     return Ok(certificate);
                 }
                 Joined::Held(place) => place,

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use pem::{EncodeConfig, LineEnding};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, RsaKeySize, date_time_ymd,
+    BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PublicKeyData, RsaKeySize, date_time_ymd,
 };
 use rustls_pki_types::CertificateDer;
 use x509_parser::der_parser::asn1_rs::{FromDer, OctetString, Sequence};
@@ -81,6 +83,11 @@ impl TestCa {
         self.root.pem()
     }
 
+    /// The intermediate: PEM; empty if there is none.
+    pub fn intermediate_pem(&self) -> String {
+        self.intermediate.as_ref().map(rcgen::Certificate::pem).unwrap_or_default()
+    }
+
     /// The root, for clients to trust: DER.
     pub fn root_der(&self) -> CertificateDer<'static> {
         self.root.der().clone()
@@ -113,7 +120,7 @@ impl Default for TestCa {
 }
 
 impl LeafBuilder<'_> {
-    /// With this kind of key.
+    /// With this kind of key: a new one, but for RSA of 8192 bits.
     pub fn key(mut self, kind: KeyKind) -> Self {
         self.kind = kind;
         self
@@ -151,15 +158,32 @@ impl LeafBuilder<'_> {
         self
     }
 
+    /// With an extension of this content, in DER.
+    pub fn extension(mut self, oid: &[u64], content: Vec<u8>) -> Self {
+        self.params.custom_extensions.push(CustomExtension::from_oid_content(oid, content));
+        self
+    }
+
     /// Issues it.
     ///
     /// # Panics
     /// When the key can't be written as was asked.
     pub fn issue(self) -> TestSecret {
         let key = generate(self.kind);
-        let leaf = self.params.signed_by(&key, &self.ca.issuer).expect("the parameters of a leaf are complete");
-        let intermediate = self.ca.intermediate.as_ref().map(rcgen::Certificate::pem).unwrap_or_default();
-        TestSecret { chain: leaf.pem() + &intermediate, key: encode(&key, self.encoding), version: self.version }
+        let leaf = self.sign(&key);
+        TestSecret {
+            chain: leaf + &self.ca.intermediate_pem(),
+            key: encode(&key, self.encoding),
+            version: self.version,
+        }
+    }
+
+    /// Issues it for a public key: PEM, the leaf alone.
+    ///
+    /// # Panics
+    /// Never: the parameters are complete.
+    pub fn sign(&self, key: &impl PublicKeyData) -> String {
+        self.params.signed_by(key, &self.ca.issuer).expect("the parameters of a leaf are complete").pem()
     }
 }
 
@@ -200,12 +224,19 @@ fn generate(kind: KeyKind) -> KeyPair {
     let key = match kind {
         KeyKind::EcdsaP256 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256),
         KeyKind::EcdsaP384 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384),
+        KeyKind::EcdsaP521 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512),
         KeyKind::Ed25519 => KeyPair::generate_for(&rcgen::PKCS_ED25519),
+        KeyKind::Rsa { bits: 8192.. } => return rsa_8192(),
         KeyKind::Rsa { bits: 4096.. } => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_4096),
         KeyKind::Rsa { bits: 3072.. } => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_3072),
         KeyKind::Rsa { .. } => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_2048),
     };
     key.expect("the library makes keys of all its kinds")
+}
+
+/// To make one takes half a minute.
+fn rsa_8192() -> KeyPair {
+    KeyPair::from_pem(include_str!("rsa-8192.pem")).expect("it is a key")
 }
 
 fn encode(key: &KeyPair, encoding: KeyEncoding) -> String {
@@ -214,7 +245,8 @@ fn encode(key: &KeyPair, encoding: KeyEncoding) -> String {
         KeyEncoding::Pkcs1 => "RSA PRIVATE KEY",
         KeyEncoding::Sec1 => "EC PRIVATE KEY",
     };
-    pem::encode(&pem::Pem::new(label, inner_key(key.serialized_der())))
+    let pem = pem::Pem::new(label, inner_key(key.serialized_der()));
+    pem::encode_config(&pem, EncodeConfig::new().set_line_ending(LineEnding::LF))
 }
 
 /// What PKCS#8 wraps (RFC 5208 §5): version, algorithm, and the key as PKCS#1 or SEC1 in an octet string.

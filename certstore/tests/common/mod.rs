@@ -1,6 +1,8 @@
 //! What the tests share.
 #![allow(dead_code, reason = "no test binary uses all of it")]
 
+pub(crate) mod der;
+
 use std::time::Duration;
 
 use certstore::{Certificate, SecretRef};

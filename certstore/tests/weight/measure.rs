@@ -116,6 +116,7 @@ async fn load(store: &CertStore, source: &ScriptedSource, secrets: &[TestSecret]
         SignatureScheme::RSA_PSS_SHA256,
         SignatureScheme::ECDSA_NISTP256_SHA256,
         SignatureScheme::ECDSA_NISTP384_SHA384,
+        SignatureScheme::ECDSA_NISTP521_SHA512,
         SignatureScheme::ED25519,
     ];
     for number in numbers {

@@ -6,6 +6,7 @@ use moka::notification::RemovalCause;
 
 use super::capacity;
 use super::ledger::Ledger;
+use super::pinned::Pinned;
 use crate::certificate::Certificate;
 use crate::metrics::Metrics;
 use crate::sealed::SealedTier;
@@ -21,6 +22,7 @@ const FADES_AFTER: u64 = 600_000;
 /// One moka cache: its capacity can't change.
 pub(super) struct Generation {
     pub(super) entries: Entries,
+    pinned: Arc<Pinned>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) budget: u64,
     pub(super) capacity: u64,
@@ -37,19 +39,54 @@ impl Generation {
     pub(super) fn new(budget: u64, headroom: u64, metrics: &Arc<Metrics>, sealed: Option<SealedTier>) -> Self {
         let capacity = capacity(budget, headroom);
         let ledger = Arc::new(Ledger::new(Arc::clone(metrics)));
-        let left = Arc::clone(&ledger);
+        // What loads in flight rarely need: so all of it stays within the budget.
+        let pinned = Arc::new(Pinned::new(budget.saturating_sub(capacity)));
+        let (left, pins) = (Arc::clone(&ledger), Arc::clone(&pinned));
         let entries = moka::sync::Cache::builder()
             .max_capacity(capacity)
             .weigher(|_, certificate: &Arc<Certificate>| u32::try_from(certificate.bytes()).unwrap_or(u32::MAX))
             .eviction_listener(move |_, certificate: Arc<Certificate>, cause| {
                 let is_eviction = cause == RemovalCause::Size;
-                left.remove(&certificate, is_eviction);
-                if let Some(sealed) = sealed.as_ref().filter(|_| is_eviction) {
-                    sealed.touch(certificate.secret());
+                let leave = |certificate: &Certificate| {
+                    left.remove(certificate, is_eviction);
+                    if let Some(sealed) = sealed.as_ref().filter(|_| is_eviction) {
+                        sealed.touch(certificate.secret());
+                    }
+                };
+                if is_eviction && certificate.is_last_good() {
+                    pins.keep(certificate).iter().for_each(|certificate| leave(certificate));
+                } else {
+                    leave(&certificate);
                 }
             })
             .build_with_hasher(foldhash::fast::RandomState::default());
-        Self { entries, ledger, budget, capacity }
+        Self { entries, pinned, ledger, budget, capacity }
+    }
+
+    pub(super) fn get(&self, secret: &SecretRef) -> Option<Arc<Certificate>> {
+        self.entries.get(secret).or_else(|| self.pinned.get(secret))
+    }
+
+    /// When it is not there, that doesn't count as interest in it.
+    pub(super) fn peek(&self, secret: &SecretRef) -> Option<Arc<Certificate>> {
+        let found = if self.entries.contains_key(secret) { self.entries.get(secret) } else { None };
+        found.or_else(|| self.pinned.get(secret))
+    }
+
+    pub(super) fn contains(&self, secret: &SecretRef) -> bool {
+        self.entries.contains_key(secret) || self.pinned.get(secret).is_some()
+    }
+
+    /// From now on it is not found. In this order, since what is evicted now is pinned before the removal returns.
+    pub(super) fn remove(&self, secret: &SecretRef) {
+        self.entries.invalidate(secret);
+        if let Some(certificate) = self.pinned.take(secret) {
+            self.ledger.remove(&certificate, false);
+        }
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Certificate>> {
+        self.entries.iter().map(|(_, certificate)| certificate).chain(self.pinned.all()).collect()
     }
 
     /// Tells moka how often each was used, as far as its sketch would remember: a scan that begins right after would
@@ -65,9 +102,13 @@ impl Generation {
         self.entries.run_pending_tasks();
     }
 
-    pub(super) fn insert(&self, certificate: Arc<Certificate>) {
+    pub(super) fn insert(&self, certificate: &Arc<Certificate>) {
         // Entered first: moka may evict it again before `insert` returns.
-        self.ledger.add(&certificate);
-        self.entries.insert(certificate.secret().clone(), certificate);
+        self.ledger.add(certificate);
+        self.entries.insert(certificate.secret().clone(), Arc::clone(certificate));
+        // What it replaces may have been evicted just before, and it just after.
+        if let Some(other) = self.pinned.take_unless(certificate.secret(), certificate) {
+            self.ledger.remove(&other, false);
+        }
     }
 }

@@ -8,6 +8,9 @@ use super::generation::{Generation, recalls};
 use crate::certificate::Certificate;
 use crate::secret::SecretRef;
 
+/// The share of a smaller cache that is kept for last good certificates, which cannot be loaded again.
+const LAST_GOOD_SHARE: u64 = 8;
+
 /// Secrets whose entry was put in place or removed while another cache is being filled: as many as loads and removals end
 /// meanwhile, a fraction of a second.
 #[derive(Default)]
@@ -51,15 +54,15 @@ impl Cache {
         // All of them fit, so nothing is evicted. The last to come is the last to go.
         kept.sort_by_cached_key(|certificate| Reverse(certificate.last_used()));
         for certificate in kept.iter().rev() {
-            next.insert(Arc::clone(certificate));
+            next.insert(certificate);
         }
         next.entries.run_pending_tasks();
         next.recall(&kept, now);
         let pause = hold_up();
         for secret in self.changes.end() {
-            match old.entries.get(&secret) {
-                Some(certificate) => next.insert(certificate),
-                None => next.entries.invalidate(&secret),
+            match old.get(&secret) {
+                Some(certificate) => next.insert(&certificate),
+                None => next.remove(&secret),
             }
         }
         old.ledger.retire();
@@ -71,19 +74,25 @@ impl Cache {
     }
 
     /// Drops from `old` what doesn't fit into `capacity`, and returns the rest. What was asked for often lately stays
-    /// before what was asked for once, however late: a crawler asks for every name once.
+    /// before what was asked for once, however late: a crawler asks for every name once. Last good certificates stay
+    /// before all others, within an eighth of the capacity.
     fn keep_hottest(&self, old: &Generation, capacity: u64, now: u64) -> Vec<Arc<Certificate>> {
         old.entries.run_pending_tasks();
-        let mut entries: Vec<_> = old.entries.iter().map(|(_, certificate)| certificate).collect();
+        let mut entries = old.all();
+        let mut pinned = 0;
         // What it is sorted by may change meanwhile.
-        entries.sort_by_cached_key(|certificate| Reverse((recalls(certificate, now), certificate.last_used())));
+        entries.sort_by_cached_key(|certificate| {
+            let is_pinned = certificate.is_last_good() && pinned + certificate.bytes() <= capacity / LAST_GOOD_SHARE;
+            pinned += if is_pinned { certificate.bytes() } else { 0 };
+            Reverse((is_pinned, recalls(certificate, now), certificate.last_used()))
+        });
         let mut bytes = 0;
         entries.retain(|certificate| {
             let fits = bytes + certificate.bytes() <= capacity;
             if fits {
                 bytes += certificate.bytes();
             } else {
-                old.entries.invalidate(certificate.secret());
+                old.remove(certificate.secret());
                 self.metrics.evictions.increment();
             }
             fits
@@ -124,7 +133,7 @@ mod tests {
         for budget in [1 << 20, 1 << 14] {
             let cache = Cache::new(1 << 16, 0, Arc::clone(&metrics), None);
             for name in ["stays", "removed", "renewed", "back"] {
-                cache.insert(certificate(name, "1", &metrics));
+                cache.insert(&certificate(name, "1", &metrics));
             }
             let times = Cell::new(0);
             cache.set_budget(budget, 1, || {
@@ -132,10 +141,10 @@ mod tests {
                 if times.get() == 2 {
                     // The other cache is full, and not in use yet.
                     cache.remove(&secret("removed"));
-                    cache.insert(certificate("renewed", "2", &metrics));
+                    cache.insert(&certificate("renewed", "2", &metrics));
                     cache.remove(&secret("back"));
-                    cache.insert(certificate("back", "2", &metrics));
-                    cache.insert(certificate("new", "1", &metrics));
+                    cache.insert(&certificate("back", "2", &metrics));
+                    cache.insert(&certificate("new", "1", &metrics));
                 }
             });
             let version = |name| cache.get(&secret(name)).and_then(|found| found.version().map(str::to_owned));
@@ -153,11 +162,11 @@ mod tests {
         let often = certificate("often", "1", &metrics);
         often.touch(10);
         (0..8).for_each(|_| often.count_use());
-        cache.insert(Arc::clone(&often));
+        cache.insert(&often);
         for name in ["crawled-1", "crawled-2", "crawled-3"] {
             let once = certificate(name, "1", &metrics);
             once.touch(1_000);
-            cache.insert(once);
+            cache.insert(&once);
         }
         cache.set_budget(often.bytes() * 5 / 2, 2_000, || ());
         assert!(cache.get(&secret("often")).is_some());
@@ -166,7 +175,7 @@ mod tests {
         for name in ["crawled-4", "crawled-5"] {
             let once = certificate(name, "1", &metrics);
             once.touch(40_000_000);
-            cache.insert(once);
+            cache.insert(&once);
         }
         cache.set_budget(often.bytes() * 5 / 2, 40_000_000, || ());
         assert!(cache.get(&secret("often")).is_none());
