@@ -177,6 +177,21 @@ async fn a_connection_to_the_backend_is_used_again() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn requests_over_http2_use_a_connection_to_the_backend_again() -> Result<()> {
+    let scene = Scene::new()?;
+    let backend = Backend::http1("shop").await?;
+    scene.site("shop.test", &backend)?;
+    let world = scene.open().await?;
+    let get = Call::get("https://shop.test/-/bytes/1000").http2();
+    let mut connection = get.connect(&world.gateway, &world.scene.tls).await?;
+    for _ in 0..30 {
+        assert_eq!(Reply::read(connection.send(&get).await?).await?.status, 200);
+    }
+    assert!(backend.connections() <= 4, "{} connections for 30 requests", backend.connections());
+    Ok(())
+}
+
 /// A stream of lines, and the end that feeds it.
 fn lines() -> (mpsc::Sender<Line>, impl Stream<Item = Line> + Send + 'static) {
     let (sender, receiver) = mpsc::channel(4);
