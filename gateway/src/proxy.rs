@@ -21,6 +21,7 @@ pub mod settings;
 pub mod validate;
 
 use std::sync::Arc;
+use std::task::Poll;
 
 use tokio::sync::watch;
 
@@ -104,7 +105,7 @@ impl Postern {
 
     /// Serves a request that goes to an endpoint.
     async fn forward<C: ClientStream>(&self, request: &mut UnderWay<'_>, client: &mut C) -> Result<(), Failure> {
-        let _memory = self.reserve(request).await?;
+        let _memory = unless_gone(client, self.reserve(request)).await??;
         let wide = reserve_window(request);
         if wide.is_some() {
             client.widen(true);
@@ -124,10 +125,11 @@ impl Postern {
         let mut replay = Replay::new(Arc::clone(&request.connection.account));
         let mark = request.head.fields.mark();
         loop {
-            let choice = self.choose(request).await?;
+            let choice = unless_gone(client, self.choose(request)).await??;
             let protocol = protocol(request, &choice);
             let is_repeatable = retry::is_idempotent(&request.head.method);
-            let connected = self.connector.connect(&choice.endpoint, protocol, is_repeatable).await;
+            let connecting = self.connector.connect(&choice.endpoint, protocol, is_repeatable);
+            let connected = unless_gone(client, connecting).await?;
             let mut endpoint = match connected {
                 Ok(endpoint) => endpoint,
                 Err(error) => {
@@ -225,9 +227,9 @@ impl Postern {
             Limits { idle: settings.stream_idle, request_body: settings.max_request_body }
         };
         let UnderWay { connection, head, record, .. } = request;
-        let mut relay = Relay::new(client, endpoint, record, replay, (head, &connection.account), limits);
-        let outcome = relay.run().await;
-        outcome.map_err(|broken| (broken, relay.is_unanswered()))
+        let mut copying = Relay::new(client, endpoint, record, replay, (head, &connection.account), limits);
+        let outcome = copying.run().await;
+        outcome.map_err(|broken| (broken, copying.is_unanswered()))
     }
 
     /// Decides whether the request is sent again.
@@ -306,6 +308,16 @@ impl Handler for Postern {
         }
         request.end(client.bytes_sent());
     }
+}
+
+/// Waits for `future` as long as the client is there.
+async fn unless_gone<C: ClientStream, F: Future>(client: &mut C, future: F) -> Result<F::Output, Failure> {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Ok(output)),
+        Poll::Pending => client.poll_gone(cx).map(|error| Err(Broken::Client(error).into())),
+    })
+    .await
 }
 
 /// Reserves memory for a larger window, if the client has a large body to send by HTTP/1.1.

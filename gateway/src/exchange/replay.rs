@@ -59,13 +59,11 @@ impl Replay {
     }
 
     fn reserve(&mut self, bytes: usize) -> bool {
-        match &mut self.reservation {
-            Some(reservation) => reservation.try_grow(bytes as u64).is_ok(),
-            None => {
-                self.reservation = self.account.try_reserve(Kind::Replay, bytes as u64).ok();
-                self.reservation.is_some()
-            }
+        if let Some(reservation) = &mut self.reservation {
+            return reservation.try_grow(bytes as u64).is_ok();
         }
+        self.reservation = self.account.try_reserve(Kind::Replay, bytes as u64).ok();
+        self.reservation.is_some()
     }
 
     /// Keeps nothing any more: the request cannot be sent again.

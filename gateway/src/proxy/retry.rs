@@ -52,7 +52,7 @@ pub fn is_safe(method: &Method) -> bool {
     method.is_safe() || matches!(method.as_str(), "PROPFIND" | "QUERY" | "REPORT" | "SEARCH")
 }
 
-/// Returns `true` for an idempotent method of the IANA registry. Of WebDAV's (RFC 4918, RFC 3253, RFC 5842) those that
+/// Returns `true` for an idempotent method of the IANA registry. Of those of `WebDAV` (RFC 4918, RFC 3253, RFC 5842) those that
 /// write are left out where a retry would answer with another status than the first attempt.
 pub fn is_idempotent(method: &Method) -> bool {
     method.is_idempotent() || is_safe(method) || matches!(method.as_str(), "ACL" | "PROPPATCH" | "VERSION-CONTROL")

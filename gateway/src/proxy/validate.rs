@@ -4,7 +4,7 @@
 
 use http::StatusCode;
 
-use crate::message::{BodyLength, RequestHead, Version};
+use crate::message::{BodyLength, Name, RequestHead, Version};
 
 use super::settings::Settings;
 
@@ -53,6 +53,10 @@ pub fn check(head: &RequestHead, settings: &Settings) -> Result<(), RejectReason
     if head.authority.is_empty() && head.version != Version::Http10 {
         return Err(RejectReason::MissingHost);
     }
+    // The protocol's own code leaves a `Host` here that is not the authority (RFC 9113 §8.3.1).
+    if head.fields.contains(Name::Host) {
+        return Err(RejectReason::InvalidHost);
+    }
     if head.method == http::Method::CONNECT && head.upgrade.is_none() {
         return Err(RejectReason::Connect);
     }
@@ -94,6 +98,13 @@ mod tests {
         for version in [Version::Http11, Version::Http2] {
             assert_eq!(check(&nameless(version), &Settings::default()), Err(RejectReason::MissingHost));
         }
+    }
+
+    #[test]
+    fn a_host_beside_another_authority_is_refused() {
+        let mut two = head();
+        two.fields.append(b"host", b"bank.test");
+        assert_eq!(check(&two, &Settings::default()), Err(RejectReason::InvalidHost));
     }
 
     #[test]

@@ -87,8 +87,8 @@ impl Queue {
     /// The status of this object differs from this, which it should be. What waits keeps its place. What was tried
     /// already, or comes after a `pause`, keeps its delay, unless something else is wanted by now.
     pub(crate) fn add(&self, id: Id, wanted: Print, pause: Duration) {
-        let mut state = self.state();
-        let State { entries, due, later } = &mut *state;
+        let mut guard = self.state();
+        let State { entries, due, later } = &mut *guard;
         match entries.entry(id) {
             Place::Vacant(place) => {
                 let since = Instant::now();
@@ -96,7 +96,7 @@ impl Queue {
                 place.insert(Entry { since, stage, wanted, tried: wanted, returns: 0 });
                 if let Stage::Later(at) = stage {
                     later.insert((at, id));
-                    drop(state);
+                    drop(guard);
                     // Who waits for the next one that ripens may have to wait for less now.
                     self.work.notify_one();
                     return;
@@ -119,7 +119,7 @@ impl Queue {
             }
         }
         due.push_back(id);
-        drop(state);
+        drop(guard);
         self.work.notify_one();
     }
 

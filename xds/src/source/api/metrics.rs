@@ -124,12 +124,12 @@ impl KindMetrics {
         counter!(RELISTS, "kind" => self.kind.as_str()).increment(1);
     }
 
-    /// The server was asked whether it has reached a version; `refused` is its status if it has not answered well.
-    pub(super) fn verified(&self, refused: Option<Option<u16>>) {
-        let outcome = match refused {
-            None => "reached",
-            Some(Some(504)) => "behind",
-            Some(_) => "unknown",
+    /// The server was asked whether it has reached a version; an error holds its status, if it gave one.
+    pub(super) fn verified(&self, result: Result<(), Option<u16>>) {
+        let outcome = match result {
+            Ok(()) => "reached",
+            Err(Some(504)) => "behind",
+            Err(_) => "unknown",
         };
         counter!(CHECKS, "kind" => self.kind.as_str(), "outcome" => outcome).increment(1);
     }

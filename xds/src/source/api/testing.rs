@@ -98,9 +98,8 @@ impl http_body::Body for Reply {
         match (self.frames.pop_front(), &mut self.end) {
             (Some(bytes), _) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
             (None, End::Closed) => Poll::Ready(None),
-            (None, End::Open) => Poll::Pending,
             (None, End::Agreed(Some(sleep))) => sleep.as_mut().poll(context).map(|()| None),
-            (None, End::Agreed(None)) => Poll::Pending,
+            (None, End::Open | End::Agreed(None)) => Poll::Pending,
             (None, End::Panic) => panic!("as scripted"),
             (None, End::Broken) => Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into()))),
         }

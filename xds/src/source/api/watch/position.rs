@@ -34,7 +34,7 @@ impl Watcher {
     pub(super) async fn verify(&mut self) -> Result<(), Failure> {
         let Some(position) = self.position.as_deref().filter(|_| self.is_doubtful) else { return Ok(()) };
         let result = self.ask_for(position).await;
-        self.metrics.verified(result.as_ref().err().map(Failure::code));
+        self.metrics.verified(result.as_ref().err().map(Failure::code).map_or(Ok(()), Err));
         if let Err(failure) = &result
             && failure.code() == Some(504)
         {
