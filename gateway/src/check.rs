@@ -19,8 +19,16 @@ use crate::config::{Config, GATEWAY_SETTINGS, Layers, MapSchema, Setting};
 use report::{Report, Settings};
 
 /// The settings of a gateway that decide what manifests do.
-const SETTINGS: [&str; 5] =
-    ["own-namespace", "knative-namespace", "kingress-class", "ingress-controller", "shared-secret-namespaces"];
+const SETTINGS: [&str; 8] = [
+    "own-namespace",
+    "knative-namespace",
+    "kingress-class",
+    "ingress-controller",
+    "ingress-class",
+    "https-redirect",
+    "accept-unsupported",
+    "shared-secret-namespaces",
+];
 
 /// The subcommand and its flags.
 pub(crate) fn command() -> Command {
@@ -48,7 +56,8 @@ pub(crate) fn command() -> Command {
 pub(crate) fn run(matches: &ArgMatches) -> ExitCode {
     let path: &PathBuf = matches.get_one("path").expect("clap requires it");
     let source = ("source".to_owned(), vec![format!("dir:{}", path.display())]);
-    let resolved = layers(matches, [source]).and_then(|layers| Ok((Config::resolve(&layers)?, layers)));
+    let resolved =
+        layers(matches, [source]).and_then(|layers| Ok((Config::resolve(&layers)?, layers)));
     let (config, layers) = match resolved {
         Ok(resolved) => resolved,
         Err(faults) => return refuse("check", &faults),
@@ -78,7 +87,9 @@ async fn check(path: &Path, config: &Config, layers: Layers) -> Result<Report, d
     let mut source = DirSource::open(path, dir::Options::default(), faults.clone())?;
     let schema = MapSchema::new(layers.clone());
     let (mut reader, values) = Reader::new(app::source::config_maps(config), Box::new(schema), faults.clone());
-    let translator = Translator::new(app::translate_options(config), faults.clone());
+    reader.read_environment(|name| std::env::var(name).ok());
+    let mut translator = Translator::new(app::translate_options(config), faults.clone());
+    translator.withhold(reader.withheld());
     let update = translate_all(&mut source, translator, &mut reader).await;
     let certificates = certificates::inspect(&update, &source.secrets());
     let settings = Settings::new(layers, &values.borrow(), &reader);

@@ -109,14 +109,22 @@ pub struct Options {
     cert_cache: Option<String>,
     file_limit: Option<u32>,
     cgroup: Option<PathBuf>,
+    variables: Vec<(String, String)>,
     patience: Duration,
     quiet: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        let cert_cache = Some("8MiB".to_owned());
-        Self { arguments: Vec::new(), cert_cache, file_limit: None, cgroup: None, patience: PATIENCE, quiet: false }
+        Self {
+            arguments: Vec::new(),
+            cert_cache: Some("8MiB".to_owned()),
+            file_limit: None,
+            cgroup: None,
+            variables: Vec::new(),
+            patience: PATIENCE,
+            quiet: false,
+        }
     }
 }
 
@@ -147,6 +155,12 @@ impl Options {
     /// Lets the process open this many files at most.
     pub fn file_limit(mut self, files: u32) -> Self {
         self.file_limit = Some(files);
+        self
+    }
+
+    /// An environment variable of the process.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -232,6 +246,7 @@ impl Gateway {
     pub fn spawn(program: &Program, manifests: &Path, options: &Options) -> Result<Self> {
         let mut command = program.command_with(options);
         command.args(options.arguments(manifests));
+        command.envs(options.variables.iter().map(|(name, value)| (name, value)));
         command.env_remove("POSTERN_LISTEN").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.kill_on_drop(true).spawn()?;
         let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).ok_or("the process has no id")?;

@@ -52,7 +52,8 @@ impl Classes {
         let annotations = class.metadata.annotations.as_ref();
         let is_default = annotations.and_then(|all| all.get(DEFAULT_ANNOTATION)).is_some_and(|v| v == "true");
         let created = draft::created(&class.metadata);
-        let now = Class { ours: controller == Some(&*options.ingress_controller), is_default, created };
+        let ours = controller == Some(&*options.ingress_controller) || options.takes_over(name);
+        let now = Class { ours, is_default, created };
         let before = self.defined.insert(name.into(), now);
         if before == Some(now) { Vec::new() } else { self.concerned(name) }
     }
