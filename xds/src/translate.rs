@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hashbrown::HashSet;
+use k8s_openapi::api::networking::v1::Ingress;
 use tokio::sync::watch;
 
 use crate::fault::{Faults, Finder, Subject};
@@ -25,6 +26,7 @@ mod effect;
 mod header;
 mod host;
 mod ingress;
+pub mod ingress_nginx;
 mod kingress;
 mod merge;
 mod objects;
@@ -184,6 +186,17 @@ impl Translator {
         self.said_complete = self.complete;
         tell::count_update(&update);
         Some(update)
+    }
+
+    /// Returns `true` if an Ingress has a class of ours, whether or not it is served.
+    pub(crate) fn is_ours(&self, ingress: &ObjectRef) -> bool {
+        let record = self.state.objects.find(ObjectKind::Ingress, ingress).and_then(|id| self.state.objects.get(id));
+        record.is_some_and(|record| record.in_effect())
+    }
+
+    /// Returns `true` if an Ingress is ours because its class was taken over from another controller.
+    pub(crate) fn takes_over(&self, ingress: &Ingress) -> bool {
+        self.classes.is_taken_over(classes::wanted(ingress), &self.options)
     }
 
     fn look_at_withheld(&mut self) {
