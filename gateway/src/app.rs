@@ -159,7 +159,9 @@ impl App {
         let faults = Faults::default();
         let names = source::config_maps(&config);
         let Sources { objects, secrets, status } = source::open(&config, names.all(), &faults).await?;
-        let (reader, values) = settings::Reader::new(names, Box::new(MapSchema::new(layers.clone())), faults.clone());
+        let (mut reader, values) =
+            settings::Reader::new(names, Box::new(MapSchema::new(layers.clone())), faults.clone());
+        reader.read_environment(|name| std::env::var(name).ok());
         let certs = cert_store(&config, secrets, loads::runtime().map_err(AppError::Runtime)?)?;
         let (tables, health, operator) = (Tables::default(), Health::default(), Arc::new(Notify::new()));
         tables.load().clusters.set_reach(config.reach);
@@ -194,10 +196,14 @@ impl App {
             translator.report_status(hook);
             reporter
         });
+        translator.withhold(reader.withheld());
+        let withheld = reader.withheld();
         let source = Tap::new(objects, reader);
         configured(follow(source, translator, applier, health.clone()).map_err(AppError::Runtime)?).await;
         tuning.begin(&values.borrow());
         overload.set_configured();
+        health.set_withheld(&withheld.borrow());
+        tokio::spawn(health.clone().follow_withheld(withheld));
 
         let (phase, drain) = watch::channel(Phase::Serving);
         let Parts { admission, dials, .. } = tuning.parts().clone();
@@ -206,7 +212,11 @@ impl App {
             listeners::Shared { tables, certs, version, health: health.clone(), admission: Arc::clone(&admission) };
         listeners::serve(dials, traffic, shared, &drain)?;
         health.set_configured();
-        tracing::info!(faults = faults.len(), seconds = began.elapsed().as_secs_f64(), "ready");
+        let (faults, seconds) = (faults.len(), began.elapsed().as_secs_f64());
+        match health.unready_reason() {
+            None => tracing::info!(faults, seconds, "ready"),
+            Some(reason) => tracing::error!(faults, seconds, %reason, "started, and not ready"),
+        }
         Ok(Self { tuning, health, phase, admission, operator, status, _admin: admin })
     }
 
@@ -248,6 +258,8 @@ pub(crate) fn translate_options(config: &Config) -> translate::Options {
     translate::Options {
         kingress_class: config.kingress_class.as_str().into(),
         ingress_controller: config.ingress_controller.as_str().into(),
+        ingress_class: config.ingress_class.as_str().into(),
+        https_redirects: config.https_redirect,
         shared_secret_namespaces: config.shared_secret_namespaces.iter().map(|name| name.as_str().into()).collect(),
         // A directory shows everything there is; in a cluster, Ingresses of other classes are others' business.
         report_unknown_class: matches!(config.source, SourceConfig::Dir(_)),

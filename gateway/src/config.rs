@@ -85,6 +85,12 @@ pub struct Config {
     pub kingress_class: String,
     /// The controller name of the `IngressClass` objects that are ours.
     pub ingress_controller: String,
+    /// The class name of the Ingresses that are ours.
+    pub ingress_class: String,
+    /// Knative Ingresses that ask for it redirect to HTTPS.
+    pub https_redirect: bool,
+    /// Keys of Kourier's and Knative's that the operator accepts not to be implemented.
+    pub accept_unsupported: Vec<String>,
     /// Namespaces whose Secrets a Knative Ingress of any namespace may use.
     pub shared_secret_namespaces: Vec<String>,
     /// How long connections are still accepted after SIGTERM, while load balancers notice.

@@ -1,11 +1,15 @@
 //! Health: whether the process lives, and whether it should be sent traffic.
 //!
 //! Alive means that its own loops turn; nothing outside the process is asked. Ready means that the first complete
-//! configuration is applied and that no drain has begun.
+//! configuration is applied, that no setting keeps everything from being served, and that no drain has begun.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use xds::settings::Withheld;
 
 /// A loop that has not turned for this long is stuck. Kubelet asks every 10 s by default.
 const STUCK_AFTER: Duration = Duration::from_secs(20);
@@ -26,6 +30,8 @@ struct Shared {
     draining: AtomicBool,
     loops: RwLock<Vec<Arc<Heartbeat>>>,
     broken: RwLock<Vec<&'static str>>,
+    withheld: RwLock<Withheld>,
+    is_withheld: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -43,6 +49,8 @@ impl Default for Health {
             draining: AtomicBool::new(false),
             loops: RwLock::default(),
             broken: RwLock::default(),
+            withheld: RwLock::default(),
+            is_withheld: AtomicBool::new(false),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -51,7 +59,8 @@ impl Default for Health {
 impl Health {
     /// Whether traffic should be sent here.
     pub fn is_ready(&self) -> bool {
-        self.shared.configured.load(Ordering::Acquire) && !self.shared.draining.load(Ordering::Acquire)
+        let is = |flag: &AtomicBool| flag.load(Ordering::Acquire);
+        is(&self.shared.configured) && !is(&self.shared.draining) && !is(&self.shared.is_withheld)
     }
 
     /// The first complete configuration is applied.
@@ -65,13 +74,42 @@ impl Health {
     }
 
     /// Why no traffic should be sent here, if so.
-    pub fn unready_reason(&self) -> Option<&'static str> {
+    pub fn unready_reason(&self) -> Option<Cow<'static, str>> {
         if self.shared.draining.load(Ordering::Acquire) {
-            Some("draining")
-        } else if self.shared.configured.load(Ordering::Acquire) {
-            None
-        } else {
-            Some("the first complete configuration is not applied yet")
+            return Some("draining".into());
+        }
+        let withheld = self.shared.withheld.read().unwrap_or_else(PoisonError::into_inner);
+        if !withheld.is_empty() {
+            let keys = withheld.join(", ");
+            return Some(format!("not implemented, and not accepted by accept-unsupported: {keys}").into());
+        }
+        let is_configured = self.shared.configured.load(Ordering::Acquire);
+        (!is_configured).then_some("the first complete configuration is not applied yet".into())
+    }
+
+    /// Notes the settings that keep everything from being served.
+    pub fn set_withheld(&self, keys: &Withheld) {
+        *self.shared.withheld.write().unwrap_or_else(PoisonError::into_inner) = Withheld::clone(keys);
+        self.shared.is_withheld.store(!keys.is_empty(), Ordering::Release);
+    }
+
+    /// Follows the settings that keep everything from being served, until nobody can change them any more.
+    pub async fn follow_withheld(self, mut withheld: watch::Receiver<Withheld>) {
+        loop {
+            let keys = Withheld::clone(&withheld.borrow_and_update());
+            let is_news = *self.shared.withheld.read().unwrap_or_else(PoisonError::into_inner) != keys;
+            self.set_withheld(&keys);
+            match keys.is_empty() {
+                true if is_news => tracing::info!("everything is served again"),
+                false if is_news => {
+                    let keys = keys.join(", ");
+                    tracing::error!(keys, "nothing is served: not implemented, and not accepted by accept-unsupported");
+                }
+                _ => {}
+            }
+            if withheld.changed().await.is_err() {
+                return;
+            }
         }
     }
 
@@ -121,7 +159,23 @@ mod tests {
         health.set_configured();
         assert!(health.is_ready() && health.unready_reason().is_none());
         health.set_draining();
-        assert_eq!((health.is_ready(), health.unready_reason()), (false, Some("draining")));
+        assert_eq!((health.is_ready(), health.unready_reason().as_deref()), (false, Some("draining")));
+    }
+
+    #[tokio::test]
+    async fn it_is_not_ready_while_a_setting_keeps_everything_from_being_served() {
+        let (health, keys) = (Health::default(), watch::Sender::new(Withheld::default()));
+        health.set_configured();
+        tokio::spawn(health.clone().follow_withheld(keys.subscribe()));
+        keys.send_replace(Withheld::from(vec!["config-kourier extauthz-host".to_owned()]));
+        while health.is_ready() {
+            tokio::task::yield_now().await;
+        }
+        assert!(health.unready_reason().is_some_and(|reason| reason.contains("extauthz-host")));
+        keys.send_replace(Withheld::default());
+        while !health.is_ready() {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[test]
@@ -133,6 +187,8 @@ mod tests {
                 draining: AtomicBool::new(false),
                 loops: RwLock::default(),
                 broken: RwLock::default(),
+                withheld: RwLock::default(),
+                is_withheld: AtomicBool::new(false),
             }),
         };
         assert!(health.stuck_loops().is_empty());

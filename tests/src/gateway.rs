@@ -109,6 +109,7 @@ pub struct Options {
     cert_cache: Option<String>,
     file_limit: Option<u32>,
     cgroups: Vec<PathBuf>,
+    variables: Vec<(String, String)>,
     patience: Duration,
     quiet: bool,
     without_stdout: bool,
@@ -116,12 +117,12 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        let cert_cache = Some("8MiB".to_owned());
         Self {
             arguments: Vec::new(),
-            cert_cache,
+            cert_cache: Some("8MiB".to_owned()),
             file_limit: None,
             cgroups: Vec::new(),
+            variables: Vec::new(),
             patience: PATIENCE,
             quiet: false,
             without_stdout: false,
@@ -156,6 +157,12 @@ impl Options {
     /// Lets the process open this many files at most.
     pub fn file_limit(mut self, files: u32) -> Self {
         self.file_limit = Some(files);
+        self
+    }
+
+    /// An environment variable of the process.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -247,6 +254,7 @@ impl Gateway {
     pub fn spawn(program: &Program, manifests: &Path, options: &Options) -> Result<Self> {
         let mut command = program.command_with(options);
         command.args(options.arguments(manifests));
+        command.envs(options.variables.iter().map(|(name, value)| (name, value)));
         command.env_remove("POSTERN_LISTEN").stdin(Stdio::null()).stderr(Stdio::piped());
         command.stdout(if options.without_stdout { Stdio::null() } else { Stdio::piped() });
         let mut child = command.kill_on_drop(true).spawn()?;

@@ -124,6 +124,8 @@ pub enum Finder {
     References,
     /// Reading the settings in it.
     Settings,
+    /// Finding settings in it that are not implemented.
+    Unsupported,
     /// Writing status to it.
     Status,
 }

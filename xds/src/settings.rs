@@ -5,9 +5,13 @@
 //! set, and what a valid value is, is known to the [`Schema`] of whoever applies them. A value that cannot be used is a
 //! [`Fault`] of its `ConfigMap`, and the last good one stays until there is a better one or the key is gone. Where
 //! several maps set the same thing, `config-postern` wins.
+//!
+//! A key that changes who may reach a service and is not implemented is a fault of severity error; some of them keep
+//! everything from being served until they are accepted: [`Reader::withheld`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use tokio::sync::watch;
@@ -18,11 +22,14 @@ use crate::object::{Object, ObjectEvent, ObjectKey, ObjectKind, ObjectRef};
 
 mod draft;
 mod key;
+mod unsupported;
 mod value;
 
 pub use key::kourier_settings;
+pub use unsupported::unsupported_keys;
 
 use draft::{Draft, Problem};
+use unsupported::{Place, Set};
 
 /// What all maps together set, by the name of the setting.
 pub type Values = BTreeMap<&'static str, Value>;
@@ -56,7 +63,13 @@ pub trait Schema: fmt::Debug + Send {
 
     /// What is wrong with these values, each by itself and all together, by setting; nothing if they are valid.
     fn check(&self, values: &Values) -> Vec<(&'static str, String)>;
+
+    /// Keys that the operator accepts not to be implemented.
+    fn accepted(&self, values: &Values) -> BTreeSet<String>;
 }
+
+/// Keys that keep everything from being served, as `config-kourier extauthz-host`; none if there are none.
+pub type Withheld = Arc<[String]>;
 
 /// Which `ConfigMap`s are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,15 +135,29 @@ pub struct Reader {
     good: BTreeMap<Which, Values>,
     /// What was said last about keys without effect.
     without_effect: BTreeMap<Which, String>,
+    unsupported: Set,
     values: watch::Sender<Values>,
+    withheld: watch::Sender<Withheld>,
 }
 
 impl Reader {
     /// A reader that has seen nothing, and where it publishes.
     pub fn new(names: Names, schema: Box<dyn Schema>, faults: Faults) -> (Self, watch::Receiver<Values>) {
         let (values, receiver) = watch::channel(Values::default());
-        let (good, without_effect) = (BTreeMap::new(), BTreeMap::new());
-        (Self { names, schema, faults, good, without_effect, values }, receiver)
+        let (good, without_effect, unsupported) = (BTreeMap::new(), BTreeMap::new(), Set::new());
+        let withheld = watch::Sender::new(Withheld::default());
+        (Self { names, schema, faults, good, without_effect, unsupported, values, withheld }, receiver)
+    }
+
+    /// Keys that keep everything from being served, as they change.
+    pub fn withheld(&self) -> watch::Receiver<Withheld> {
+        self.withheld.subscribe()
+    }
+
+    /// Takes in Kourier's environment variables.
+    pub fn read_environment(&mut self, lookup: impl Fn(&str) -> Option<String>) {
+        self.unsupported.insert(Place::Environment, unsupported::variables(lookup));
+        self.report_unsupported();
     }
 
     /// Takes in what a source has said, as far as it is about these maps.
@@ -150,6 +177,49 @@ impl Reader {
                 *values = now;
                 differs
             });
+            self.report_unsupported();
+        }
+    }
+
+    /// Reports the keys that are not implemented, and publishes those that keep everything from being served.
+    fn report_unsupported(&self) {
+        let accepted = self.schema.accepted(&self.values.borrow());
+        let mut withheld = Vec::new();
+        for (place, keys) in &self.unsupported {
+            let (subject, name) = self.subject(*place);
+            let faults = keys.iter().map(|key| Fault {
+                subject: subject.clone(),
+                field: Some(match place {
+                    Place::Map(_) => format!("data.{}", key.key),
+                    Place::Environment => key.name_at(*place).to_owned(),
+                }),
+                message: key.message(&accepted),
+                severity: if accepted.contains(key.key) { Severity::Warning } else { Severity::Error },
+            });
+            self.faults.set(Finder::Unsupported, subject.clone(), faults.collect());
+            let withholding = keys.iter().filter(|key| key.withholds && !accepted.contains(key.key));
+            withheld.extend(withholding.map(|key| format!("{name} {}", key.name_at(*place))));
+        }
+        let withheld = Withheld::from(withheld);
+        self.withheld.send_if_modified(|before| {
+            let differs = *before != withheld;
+            *before = withheld;
+            differs
+        });
+    }
+
+    /// The subject of a place's faults, and its name.
+    fn subject(&self, place: Place) -> (Subject, Arc<str>) {
+        let map = match place {
+            Place::Map(which) => self.names.name(which),
+            Place::Environment => None,
+        };
+        match map {
+            Some(map) => {
+                let key = ObjectKey { kind: ObjectKind::ConfigMap, object: map.clone() };
+                (Subject::Object(key), Arc::clone(&map.name))
+            }
+            None => (Subject::Place { path: "environment".into(), document: None, object: None }, "environment".into()),
         }
     }
 
@@ -171,6 +241,7 @@ impl Reader {
         let faults = draft.problems.iter().map(|problem| self.fault(&key, problem, &draft.values)).collect();
         self.faults.set(Finder::Settings, Subject::Object(key), faults);
         self.good.insert(which, draft.values);
+        self.unsupported.insert(Place::Map(which), draft.unsupported);
         true
     }
 
@@ -196,6 +267,8 @@ impl Reader {
         let Some(which) = self.names.which(&key.object) else { return false };
         self.good.remove(&which);
         self.without_effect.remove(&which);
+        // Kept without keys, so that its faults end.
+        self.unsupported.insert(Place::Map(which), Vec::new());
         self.faults.set(Finder::Settings, Subject::Object(key.clone()), Vec::new());
         true
     }

@@ -8,10 +8,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hashbrown::HashSet;
+use k8s_openapi::api::networking::v1::Ingress;
+use tokio::sync::watch;
 
 use crate::fault::{Faults, Finder, Subject};
 use crate::object::{Object, ObjectEvent, ObjectKey, ObjectKind, ObjectRef};
 use crate::resource::Update;
+use crate::settings::Withheld;
 use crate::status::Hook;
 
 mod accept;
@@ -23,6 +26,7 @@ mod effect;
 mod header;
 mod host;
 mod ingress;
+pub mod ingress_nginx;
 mod kingress;
 mod merge;
 mod objects;
@@ -51,8 +55,11 @@ pub struct Options {
     pub kingress_class: Arc<str>,
     /// The value of an IngressClass' `spec.controller` that makes the class ours.
     pub ingress_controller: Arc<str>,
-    /// The class name that is ours even when no IngressClass of that name exists.
+    /// The class name that is ours even when no IngressClass of that name exists. [`Options::DEFAULT_CLASS`] is not if an
+    /// IngressClass gives it to another controller; any other name is taken over from its controller.
     pub ingress_class: Arc<str>,
+    /// Whether a KIngress may redirect to https.
+    pub https_redirects: bool,
     /// Namespaces whose Secrets a KIngress of any namespace may name (Knative keeps wildcard certificates there).
     pub shared_secret_namespaces: Vec<Arc<str>>,
     /// Whether an object of a class that nobody is known to serve is a fault. Useful where the source shows
@@ -62,12 +69,23 @@ pub struct Options {
     pub limits: Limits,
 }
 
+impl Options {
+    /// The class name that is ours if nothing else is said.
+    pub const DEFAULT_CLASS: &str = "postern";
+
+    /// Returns `true` if this class is ours whichever controller it has.
+    fn takes_over(&self, class: &str) -> bool {
+        &*self.ingress_class == class && class != Self::DEFAULT_CLASS
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
             kingress_class: "postern.ingress.networking.knative.dev".into(),
             ingress_controller: "postern.dev/ingress-controller".into(),
-            ingress_class: "postern".into(),
+            ingress_class: Self::DEFAULT_CLASS.into(),
+            https_redirects: true,
             shared_secret_namespaces: vec!["knative-serving".into()],
             report_unknown_class: false,
             limits: Limits::default(),
@@ -107,6 +125,9 @@ pub struct Translator {
     pending: Pending,
     /// Told which objects' status differs, if anybody writes it.
     status: Option<Hook>,
+    /// Keys that keep everything from being served, and those that are in effect.
+    withheld: Option<watch::Receiver<Withheld>>,
+    withheld_for: Withheld,
     version: u64,
     complete: bool,
     said_complete: bool,
@@ -124,10 +145,17 @@ impl Translator {
             overfull: HashSet::default(),
             pending: Pending::default(),
             status: None,
+            withheld: None,
+            withheld_for: Withheld::default(),
             version: 0,
             complete: false,
             said_complete: false,
         }
+    }
+
+    /// Serves nothing from the next [`Translator::flush`] on while there are such keys, and says so in status.
+    pub fn withhold(&mut self, keys: watch::Receiver<Withheld>) {
+        self.withheld = Some(keys);
     }
 
     /// Takes a change in. Its cost depends on what this object touches, not on how much there is.
@@ -146,6 +174,7 @@ impl Translator {
     /// said everything is returned even if it is empty, so that its `complete` is heard. Until then nothing is said to
     /// be missing, since it may just not have been read yet.
     pub fn flush(&mut self) -> Option<Update> {
+        self.look_at_withheld();
         if self.complete {
             self.check_references();
         }
@@ -157,6 +186,26 @@ impl Translator {
         self.said_complete = self.complete;
         tell::count_update(&update);
         Some(update)
+    }
+
+    /// Returns `true` if an Ingress has a class of ours, whether or not it is served.
+    pub(crate) fn is_ours(&self, ingress: &ObjectRef) -> bool {
+        let record = self.state.objects.find(ObjectKind::Ingress, ingress).and_then(|id| self.state.objects.get(id));
+        record.is_some_and(|record| record.in_effect())
+    }
+
+    /// Returns `true` if an Ingress is ours because its class was taken over from another controller.
+    pub(crate) fn takes_over(&self, ingress: &Ingress) -> bool {
+        self.classes.is_taken_over(classes::wanted(ingress), &self.options)
+    }
+
+    fn look_at_withheld(&mut self) {
+        let now = self.withheld.as_ref().map(|keys| Withheld::clone(&keys.borrow())).unwrap_or_default();
+        if now != self.withheld_for {
+            let limit = self.options.limits.routes_per_host;
+            self.state.withhold(!now.is_empty(), limit, &mut self.pending);
+            self.withheld_for = now;
+        }
     }
 
     fn apply(&mut self, object: Object) {

@@ -21,7 +21,7 @@ fn figures(page: &mut String, admin: &Admin) {
     let tables = admin.tables.load();
     let certs = admin.certs.stats();
     page.push_str("<h2>Now</h2><table>");
-    row(page, &[&"ready", &admin.health.unready_reason().unwrap_or("yes")]);
+    row(page, &[&"ready", &admin.health.unready_reason().unwrap_or("yes".into())]);
     row(page, &[&"configuration version", &tables.version]);
     row(page, &[&"virtual hosts", &tables.routes.len()]);
     row(page, &[&"clusters", &tables.clusters.len()]);

@@ -8,6 +8,7 @@ use xds::resource::{Discovery, PathMatch, Route, Split, UpstreamProtocol, Virtua
 use xds::settings::{Reader, Values};
 use xds::{Fault, Faults, ObjectRef, Update};
 
+use super::annotations::Annotations;
 use super::certificates::Checked;
 use crate::config::{Effective, GATEWAY_SETTINGS, Layers, Origin};
 
@@ -16,6 +17,7 @@ pub(super) struct Report {
     hosts: BTreeMap<String, VirtualHost>,
     backends: BTreeMap<String, String>,
     certificates: BTreeMap<ObjectRef, Checked>,
+    annotations: Annotations,
     settings: Settings,
     /// What is wrong, Secrets included.
     pub(super) faults: Vec<String>,
@@ -26,6 +28,7 @@ impl Report {
     pub(super) fn new(
         update: Update,
         certificates: BTreeMap<ObjectRef, Checked>,
+        annotations: Annotations,
         settings: Settings,
         faults: &Faults,
     ) -> Self {
@@ -33,7 +36,7 @@ impl Report {
         for (secret, checked) in &certificates {
             all.extend(checked.faults(secret));
         }
-        Self { backends: backends(&update), hosts: hosts(update), certificates, settings, faults: all }
+        Self { backends: backends(&update), hosts: hosts(update), certificates, annotations, settings, faults: all }
     }
 
     /// The same for programs.
@@ -41,6 +44,7 @@ impl Report {
         json!({
             "hosts": self.hosts.iter().map(|(name, host)| self.host_json(name, host)).collect::<Vec<_>>(),
             "certificates": self.certificates.iter().map(|(secret, checked)| checked.to_json(secret)).collect::<Vec<_>>(),
+            "ingressNginx": self.annotations.to_json(),
             "settings": self.settings.to_json(),
             "keysWithoutEffect": self.settings.idle_json(),
             "faults": self.faults,
@@ -141,7 +145,7 @@ impl fmt::Display for Report {
             writeln!(f, "  {secret}: {}", checked.names.join(", "))?;
             writeln!(f, "    {}", checked.summary())?;
         }
-        write!(f, "{}", self.settings)?;
+        write!(f, "{}{}", self.annotations, self.settings)?;
         if self.faults.is_empty() {
             return writeln!(f, "\nNo faults.");
         }

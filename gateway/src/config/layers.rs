@@ -7,6 +7,10 @@ use xds::settings::{Effect, Values};
 
 use super::setting::Setting;
 
+/// Kourier's environment variables that set something of ours, whatever their value is (net-kourier asks
+/// `os.LookupEnv`): its name, the setting, and the value.
+const OF_KOURIER: [(&str, &str, &str); 1] = [("KOURIER_HTTPOPTION_DISABLED", "https-redirect", "off")];
+
 /// Values by setting, in order of precedence.
 #[derive(Clone, Debug, Default)]
 pub struct Layers {
@@ -82,13 +86,20 @@ impl Layers {
         self
     }
 
-    /// Adds what `lookup` knows of the environment variables of `settings`. Empty variables count as absent.
+    /// Adds what `lookup` knows of the environment variables of `settings`, and of Kourier's. Empty variables count as
+    /// absent, but Kourier's.
     #[must_use]
     pub fn with_environment(mut self, settings: &[Setting], lookup: impl Fn(&str) -> Option<String>) -> Self {
         let mut values = BTreeMap::new();
         for setting in settings {
             let Some(text) = lookup(&setting.variable()).filter(|text| !text.is_empty()) else { continue };
             values.insert(setting.name.to_owned(), parts(setting, &text));
+        }
+        for (variable, setting, value) in OF_KOURIER {
+            let is_meant = settings.iter().any(|known| known.name == setting) && lookup(variable).is_some();
+            if is_meant && !values.contains_key(setting) {
+                values.insert(setting.to_owned(), vec![value.to_owned()]);
+            }
         }
         self.layers.push((Origin::Environment, values));
         self

@@ -1,5 +1,7 @@
 //! What `ConfigMap`s may set, given how this process was started.
 
+use std::collections::BTreeSet;
+
 use xds::settings::{Effect, Schema, Values};
 
 use super::layers::{ConfigFault, Layers, Origin};
@@ -32,6 +34,11 @@ impl Schema for MapSchema {
             faults = Config::resolve(&together).err().unwrap_or_default();
         }
         faults.into_iter().filter_map(|fault| Some((of_map(&fault)?, fault.message))).collect()
+    }
+
+    fn accepted(&self, values: &Values) -> BTreeSet<String> {
+        let together = self.started.clone().with_maps(GATEWAY_SETTINGS, values);
+        Config::resolve(&together).map(|config| config.accept_unsupported.into_iter().collect()).unwrap_or_default()
     }
 }
 

@@ -122,3 +122,12 @@ pub(super) fn parse_word(text: &str) -> Result<String, String> {
     }
     Ok(text.to_owned())
 }
+
+pub(super) fn parse_unsupported(text: &str) -> Result<String, String> {
+    let mut keys: Vec<_> = xds::settings::unsupported_keys().collect();
+    if keys.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    keys.sort_unstable();
+    Err(format!("{text:?} is not a key that can be accepted; write one of {}", keys.join(", ")))
+}

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use super::layers::{ConfigFault, Layers, Origin, place};
 use super::parse::{
     default_address, parse_auto_count, parse_auto_size, parse_auto_switch, parse_listen, parse_log_format,
-    parse_log_level, parse_memory_limit, parse_object, parse_secret_ref, parse_source, parse_tls_version, parse_word,
+    parse_log_level, parse_memory_limit, parse_object, parse_secret_ref, parse_source, parse_tls_version,
+    parse_unsupported, parse_word,
 };
 use super::setting::{GATEWAY_SETTINGS, Setting};
 use super::value::{parse_count, parse_percent, parse_range, parse_size, parse_switch, parse_time};
@@ -79,6 +80,9 @@ impl Reader<'_> {
             stream_idle_timeout: read.value("stream-idle-timeout", parse_time),
             kingress_class: read.value("kingress-class", parse_word),
             ingress_controller: read.value("ingress-controller", parse_word),
+            ingress_class: read.value("ingress-class", parse_word),
+            https_redirect: read.value("https-redirect", parse_switch),
+            accept_unsupported: read.list("accept-unsupported", parse_unsupported),
             shared_secret_namespaces: read.list("shared-secret-namespaces", parse_word),
             drain_delay: read.value("drain-delay", parse_time),
             drain_timeout: read.value("drain-timeout", parse_time),
@@ -389,6 +393,33 @@ mod tests {
             resolve(&[("source", "kube"), ("lease-duration", "10s"), ("lease-retry-period", "6s")]).unwrap_err();
         let places: Vec<_> = faults.iter().map(|fault| fault.place.as_str()).collect();
         assert_eq!(places, ["--lease-renew-deadline", "--lease-retry-period"]);
+    }
+
+    #[test]
+    fn kouriers_variable_switches_redirects_off_whatever_it_says_and_ours_is_stronger() {
+        let redirects = |variables: &[(&str, &str)]| {
+            let lookup = |name: &str| Some(variables.iter().find(|(known, _)| *known == name)?.1.to_owned());
+            let layers =
+                Layers::default().with_flags(flags(&[("source", "dir:/m")])).with_environment(GATEWAY_SETTINGS, lookup);
+            Config::resolve(&layers).expect("it is valid").https_redirect
+        };
+        assert!(redirects(&[]));
+        for value in ["true", "false", ""] {
+            assert!(!redirects(&[("KOURIER_HTTPOPTION_DISABLED", value)]), "{value:?}");
+        }
+        assert!(redirects(&[("KOURIER_HTTPOPTION_DISABLED", "true"), ("POSTERN_HTTPS_REDIRECT", "on")]));
+        assert!(!redirects(&[("POSTERN_HTTPS_REDIRECT", "off")]));
+    }
+
+    #[test]
+    fn only_keys_that_are_not_implemented_can_be_accepted() {
+        let accepts = |keys: &[&str]| {
+            let given: Vec<_> = keys.iter().map(|key| ("accept-unsupported", *key)).collect();
+            resolve(&[&[("source", "dir:/m")], &given[..]].concat()).map(|config| config.accept_unsupported)
+        };
+        assert_eq!(accepts(&["extauthz-host", "cipher-suites"]).unwrap(), ["extauthz-host", "cipher-suites"]);
+        let faults = accepts(&["extauthz"]).unwrap_err();
+        assert!(faults[0].message.contains("write one of certs-secret-name, cipher-suites,"), "{faults:?}");
     }
 
     #[test]

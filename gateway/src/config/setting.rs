@@ -223,8 +223,30 @@ pub const GATEWAY_SETTINGS: &[Setting] = &[
         "ingress-controller",
         "NAME",
         "postern.dev/ingress-controller",
-        "Controller name of the IngressClasses that are served; the class name `postern` always is",
+        "Controller name of the IngressClasses that are served",
     ),
+    one(
+        "ingress-class",
+        "NAME",
+        "postern",
+        "Class name of the Ingresses that are served, besides the classes of ingress-controller. Another name than the \
+         default takes that class over, whichever controller its IngressClass names",
+    ),
+    one(
+        "https-redirect",
+        "on|off",
+        "on",
+        "Whether Knative Ingresses that ask for it (httpOption: Redirected) redirect to HTTPS; `off` where a balancer in \
+         front does, as with Kourier's KOURIER_HTTPOPTION_DISABLED, which sets it too",
+    ),
+    list(
+        "accept-unsupported",
+        "KEY",
+        "",
+        "Key of Kourier's or Knative's settings that is known not to be implemented here, such as extauthz-host: nothing is \
+         served while one that closes something is set and not named here",
+    )
+    .live(),
     list(
         "shared-secret-namespaces",
         "NAMESPACE",

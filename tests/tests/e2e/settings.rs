@@ -3,7 +3,7 @@
 use postern_tests::backend::Backend;
 use postern_tests::client::Call;
 use postern_tests::client::raw::RawConnection;
-use postern_tests::gateway::Options;
+use postern_tests::gateway::{Gateway, Options};
 use postern_tests::patience::eventually;
 use postern_tests::{Result, ensure};
 use serde_json::{Value, json};
@@ -111,11 +111,15 @@ async fn kouriers_map_is_understood_and_what_has_no_effect_yet_is_named_in_one_l
     let (world, _backend) = world().await?;
     world.configure_kourier(&json!({
         "enable-service-access-logging": "false", "stream-idle-timeout": "1m", "trusted-hops-count": "1",
-        "extauthz-host": "auth:9000", "tracing-endpoint": "", "_example": "…",
+        "extauthz-timeout": "5", "service-access-log-template": "x", "tracing-endpoint": "", "_example": "…",
     }))?;
     world.until_set("access-log", "off", "config map").await?;
     world.until_set("stream-idle-timeout", "60000ms", "config map").await?;
-    world.until_logged(&["knative-serving/config-kourier", "extauthz-host, trusted-hops-count", "no effect yet"]).await
+    let idle = "extauthz-timeout, service-access-log-template";
+    world.until_logged(&["knative-serving/config-kourier", idle, "no effect yet"]).await?;
+    world
+        .until_logged(&["ConfigMap knative-serving/config-kourier", "data.trusted-hops-count", "not implemented"])
+        .await
 }
 
 #[tokio::test]
@@ -126,7 +130,9 @@ async fn a_wrong_value_names_map_key_and_value_and_the_last_good_one_stays() -> 
     world.configure(&json!({"cert-cache": "much", "cert-cash": "1MiB", "threads": "4"}))?;
     let map = "ConfigMap postern-system/config-postern";
     world.until_logged(&[map, "data.cert-cache", "much", "is not a size; write it like 128KiB", "1MiB"]).await?;
-    world.until_logged(&[map, "data.cert-cash", "is not a setting: expected one of access-log, cert-cache"]).await?;
+    world
+        .until_logged(&[map, "data.cert-cash", "is not a setting: expected one of accept-unsupported, access-log"])
+        .await?;
     world.until_logged(&[map, "data.threads", "cannot be set here", "expected as a flag"]).await?;
     world.until_set("cert-cache", "1MiB", "config map").await?;
     let said = world.gateway.log().lines().iter().filter(|line| line.contains("data.cert-cache")).count();
@@ -150,5 +156,58 @@ async fn a_flag_is_stronger_and_that_is_said() -> Result<()> {
     world.until_logged(&["min-tls-version", "1.3", "1.2", "takes effect at the next start"]).await?;
     let version = world.until_set("min-tls-version", "1.3", "config map").await?;
     assert_eq!(version["atNextStart"], json!(["1.2"]));
+    Ok(())
+}
+
+impl World {
+    /// Waits until the probe of readiness has this status; returns what it says.
+    async fn until_probed(&self, status: u16) -> Result<String> {
+        eventually(&format!("/readyz answers {status}"), async || {
+            let reply = self.send(&Call::get("http://metrics/readyz").on("metrics")).await?;
+            ensure(reply.status == status, || format!("{} {}", reply.status, reply.text()))?;
+            Ok(reply.text())
+        })
+        .await
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_served_without_the_authorization_that_kouriers_map_asks_for() -> Result<()> {
+    let (world, _backend) = world().await?;
+    for _ in 0..2 {
+        world.until_status("http://shop.test/", 200).await?;
+        world.configure_kourier(&json!({"extauthz-host": "authz:50051", "extauthz-protocol": "grpc"}))?;
+        let said = world.until_probed(503).await?;
+        assert!(said.contains("config-kourier extauthz-host"), "{said}");
+        world.until_status("http://shop.test/", 404).await?;
+        assert!(world.handshake("shop.test").await.is_err());
+        let faults = world.gateway.admin("/api/v1/faults").await?;
+        assert_eq!((&faults[0]["severity"], &faults[0]["field"]), (&json!("error"), &json!("data.extauthz-host")));
+
+        world.configure(&json!({"accept-unsupported": "extauthz-host"}))?;
+        world.until_probed(200).await?;
+        world.until_status("http://shop.test/", 200).await?;
+        assert_eq!(world.gateway.admin("/api/v1/faults").await?[0]["severity"], "warning");
+
+        world.scene.manifests.remove("config-kourier.yaml")?;
+        world.scene.manifests.remove("config-postern.yaml")?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_gateway_that_starts_with_such_a_key_serves_nothing_either() -> Result<()> {
+    let scene = Scene::new()?;
+    let backend = Backend::http1("shop").await?;
+    scene.site("shop.test", &backend)?;
+    let options = Options::default().variable("KOURIER_EXTAUTHZ_HOST", "authz:50051");
+    let mut gateway = Gateway::spawn(&crate::world::postern(), scene.manifests.path(), &options)?;
+    gateway.listening().await?;
+    let world = World { scene, gateway };
+    world.until_logged(&["not ready", "environment KOURIER_EXTAUTHZ_HOST"]).await?;
+    let said = world.until_probed(503).await?;
+    assert!(said.contains("KOURIER_EXTAUTHZ_HOST"), "{said}");
+    assert_eq!(world.status("http://shop.test/").await?, 404);
+    assert_eq!(backend.requests(), 0);
     Ok(())
 }

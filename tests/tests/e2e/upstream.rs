@@ -10,7 +10,7 @@ use postern_tests::gateway::Options;
 use postern_tests::manifests::{PathRule, Rule, Service, Split, external_name};
 use postern_tests::patience::{PATIENCE, eventually};
 use postern_tests::{Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::world::{NAMESPACE, Scene, World};
 
@@ -266,4 +266,38 @@ async fn an_external_name_that_nobody_knows_is_503() -> Result<()> {
     let world = world_with(&[external_name(NAMESPACE, "shop", "nowhere.invalid", 80)]).await?;
     assert_eq!(world.status("http://shop.test/").await?, 503);
     world.until_logged(&["nowhere.invalid"]).await
+}
+
+/// An EndpointSlice of the Service `ending`, with one endpoint in this state.
+fn endpoint(name: &str, backend: &Backend, conditions: &Value) -> Value {
+    json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"namespace": NAMESPACE, "name": name, "labels": {"kubernetes.io/service-name": "ending"}},
+        "ports": [{"name": "http", "port": backend.address().port()}],
+        "endpoints": [{"addresses": [backend.address().ip()], "conditions": conditions}],
+    })
+}
+
+#[tokio::test]
+async fn an_endpoint_that_ends_and_still_serves_answers_until_a_ready_one_is_there() -> Result<()> {
+    let scene = Scene::new()?;
+    let (old, new) = (Backend::http1("old").await?, Backend::http1("new").await?);
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"namespace": NAMESPACE, "name": "ending"},
+        "spec": {"ports": [{"name": "http", "port": 80}]},
+    });
+    let rule = Rule::external(&["shop.test"]).path(PathRule::to("ending"));
+    scene.kingress("shop", |kingress| kingress.rule(rule))?;
+    scene.write("service", &[service])?;
+    let ending = json!({"ready": false, "serving": true, "terminating": true});
+    scene.write("old", &[endpoint("ending-old", &old, &ending)])?;
+    let world = scene.open().await?;
+    assert_eq!(world.backend("http://shop.test/").await?, "old");
+    world.scene.write("new", &[endpoint("ending-new", &new, &json!({"ready": true}))])?;
+    world.until_backend("http://shop.test/", "new").await?;
+    for _ in 0..10 {
+        assert_eq!(world.backend("http://shop.test/").await?, "new");
+    }
+    world.scene.manifests.remove("new.yaml")?;
+    world.until_backend("http://shop.test/", "old").await
 }

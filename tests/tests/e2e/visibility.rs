@@ -4,12 +4,17 @@ use postern_tests::Result;
 use postern_tests::backend::Backend;
 use postern_tests::client::Call;
 use postern_tests::client::hello::{UNRECOGNIZED_NAME, greet};
+use postern_tests::gateway::Options;
 use postern_tests::manifests::{PathRule, Rule};
 
 use crate::world::{Scene, World};
 
 /// One KIngress with an external and a cluster-local host, both with certificates.
 async fn world(http_option: &str) -> Result<(World, Backend)> {
+    world_with(http_option, Options::default()).await
+}
+
+async fn world_with(http_option: &str, options: Options) -> Result<(World, Backend)> {
     let scene = Scene::new()?;
     let backend = Backend::http1("one").await?;
     scene.service("one", &[&backend])?;
@@ -23,7 +28,7 @@ async fn world(http_option: &str) -> Result<(World, Backend)> {
             .rule(Rule::external(&["shop.test"]).path(PathRule::to("one")))
             .rule(Rule::cluster_local(&["shop.ns.svc"]).path(PathRule::to("one")))
     })?;
-    Ok((scene.open().await?, backend))
+    Ok((scene.open_with(options).await?, backend))
 }
 
 #[tokio::test]
@@ -73,6 +78,20 @@ async fn plain_requests_are_redirected_where_that_is_asked_for() -> Result<()> {
     assert_eq!((reply.status, reply.header("location")), (301, Some("https://shop.test/cart?x=1&y=%20")));
     assert_eq!(backend.requests(), 0);
     assert_eq!(world.status("https://shop.test/cart").await?, 200);
+    Ok(())
+}
+
+/// Where a balancer in front ends TLS and sends plain HTTP, a redirect would come back for ever.
+#[tokio::test]
+async fn redirects_can_be_switched_off_by_a_setting_and_by_kouriers_variable() -> Result<()> {
+    for options in [
+        Options::default().argument("--https-redirect=off"),
+        Options::default().variable("KOURIER_HTTPOPTION_DISABLED", "true"),
+    ] {
+        let (world, _backend) = world_with("Redirected", options).await?;
+        assert_eq!(world.status("http://shop.test/cart").await?, 200);
+        assert_eq!(world.status("https://shop.test/cart").await?, 200);
+    }
     Ok(())
 }
 

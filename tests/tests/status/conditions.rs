@@ -89,6 +89,43 @@ fn with_metadata(world: &World, wanted: &Value) -> Value {
 }
 
 #[tokio::test]
+async fn a_setting_that_is_not_implemented_and_not_accepted() -> Result<()> {
+    let (world, _gateway) = World::with_gateway().await?;
+    let map = |namespace: &str, name: &str, data: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": namespace, "name": name}, "data": data});
+    for (name, key, value) in
+        [("config-kourier", "extauthz-host", "authz:50051"), ("config-network", "system-internal-tls", "enabled")]
+    {
+        world.ready("cart").await?;
+        world.cluster.apply(map("knative-serving", name, json!({key: value})))?;
+        world.says("cart", "Ready", FAILED.0, FAILED.1).await?;
+        let message = condition(&world.kingress(), "Ready")["message"].clone();
+        assert!(message.as_str().unwrap_or_default().contains(&format!("{name} {key}")), "{message}");
+        world.cluster.apply(map(NAMESPACE, "config-postern", json!({"accept-unsupported": key})))?;
+        world.ready("cart").await?;
+        world.cluster.delete(Kind::ConfigMap, "knative-serving", name);
+        world.cluster.delete(Kind::ConfigMap, NAMESPACE, "config-postern");
+    }
+    world.ready("cart").await
+}
+
+#[tokio::test]
+async fn a_port_that_says_tls() -> Result<()> {
+    let (world, _gateway) = World::with_gateway().await?;
+    let mut tls = world.service.service();
+    tls["spec"]["ports"][0]["appProtocol"] = "https".into();
+    for _ in 0..2 {
+        world.ready("cart").await?;
+        world.cluster.apply(tls.clone())?;
+        world.says("cart", "Ready", FAILED.0, FAILED.1).await?;
+        let message = condition(&world.kingress(), "Ready")["message"].clone();
+        let message = message.as_str().unwrap_or_default();
+        assert!(message.contains("Service shop/cart-00001") && message.contains("appProtocol"), "{message}");
+        world.cluster.apply(world.service.service())?;
+    }
+    world.ready("cart").await
+}
+
+#[tokio::test]
 async fn an_api_server_that_refuses_what_is_written() -> Result<()> {
     let (world, _gateway) = World::with_gateway().await?;
     world.ready("cart").await?;

@@ -1,6 +1,7 @@
 //! What one map says, before it is known to be valid.
 
 use super::key::{self, CERTIFICATE_KEYS, DEFAULT_CERTIFICATE, Meaning};
+use super::unsupported::Unsupported;
 use super::{Effect, Value, Values, Which};
 use crate::object::ObjectRef;
 
@@ -11,6 +12,8 @@ pub(super) struct Draft {
     pub(super) problems: Vec<Problem>,
     /// Keys that are known and do nothing yet.
     pub(super) idle: Vec<String>,
+    /// Keys that ask for something that is not implemented.
+    pub(super) unsupported: Vec<&'static Unsupported>,
 }
 
 /// What is wrong with a key.
@@ -47,8 +50,9 @@ impl Draft {
                 // Kourier's own text for nothing is an empty one.
                 Meaning::NotYet if text.trim().is_empty() => {}
                 Meaning::NotYet => draft.idle.push(name.clone()),
+                Meaning::Unsupported(key) if key.is_set_by(text) => draft.unsupported.push(key),
                 Meaning::TooLate => draft.wrong(name, None, TOO_LATE.to_owned()),
-                Meaning::Foreign => {}
+                Meaning::Foreign | Meaning::Unsupported(_) => {}
                 Meaning::Unknown => draft.problems.push(Problem {
                     key: name.clone(),
                     setting: None,

@@ -1,5 +1,6 @@
 //! The keys of each map, and what they set.
 
+use super::unsupported::{self, Unsupported};
 use super::value::{same, switch, time};
 use super::{Effect, Which};
 
@@ -12,6 +13,8 @@ pub(super) enum Meaning {
     DefaultCertificate,
     /// It is known, and does nothing yet.
     NotYet,
+    /// It changes who may reach a service, and is not implemented.
+    Unsupported(&'static Unsupported),
     /// It sets something that is used before the maps are read.
     TooLate,
     /// It is not meant for us: an example, or what Knative itself reads.
@@ -34,32 +37,24 @@ const KOURIER: [(&str, Meaning); 5] = [
     ("stream-idle-timeout", Meaning::Sets("stream-idle-timeout", time)),
 ];
 
-/// Kourier's other keys.
-const KOURIER_NOT_YET: [&str; 20] = [
-    "cipher-suites",
-    "cluster-cert-secret",
+/// Kourier's other keys that change nothing about who may reach a service; those about external authorization only with
+/// `extauthz-host`.
+const KOURIER_NOT_YET: [&str; 14] = [
     "disable-envoy-server-header",
     "enable-cryptomb",
     "extauthz-failure-mode-allow",
-    "extauthz-host",
     "extauthz-max-request-body-bytes",
     "extauthz-pack-as-byte",
     "extauthz-pack-as-bytes",
     "extauthz-path-prefix",
     "extauthz-protocol",
     "extauthz-timeout",
-    "listen-ip-addresses",
     "service-access-log-template",
     "tracing-endpoint",
     "tracing-protocol",
     "tracing-sampling-rate",
     "tracing-service-name",
-    "trusted-hops-count",
-    "use-remote-address",
 ];
-
-/// The rest of it reaches a gateway through KIngress.
-const NETWORK_NOT_YET: [&str; 2] = ["internal-encryption", "system-internal-tls"];
 
 /// The settings that Kourier's keys set.
 pub fn kourier_settings() -> impl Iterator<Item = &'static str> {
@@ -74,6 +69,9 @@ pub(super) fn find(which: Which, name: &str, settings: &[(&'static str, Effect)]
     if name.starts_with('_') {
         return Meaning::Foreign;
     }
+    if let Some(unsupported) = unsupported::find(which, name) {
+        return Meaning::Unsupported(unsupported);
+    }
     match which {
         Which::Postern => match settings.iter().find(|(setting, _)| *setting == name) {
             Some((_, Effect::Never)) => Meaning::TooLate,
@@ -84,7 +82,7 @@ pub(super) fn find(which: Which, name: &str, settings: &[(&'static str, Effect)]
         Which::Kourier => {
             KOURIER.iter().find(|(key, _)| *key == name).map_or(Meaning::Unknown, |(_, meaning)| *meaning)
         }
-        Which::Network if NETWORK_NOT_YET.contains(&name) => Meaning::NotYet,
+        // The rest of it reaches a gateway through KIngress.
         Which::Network => Meaning::Foreign,
     }
 }

@@ -6,7 +6,15 @@ struct Numbers;
 
 impl Schema for Numbers {
     fn settings(&self) -> Vec<(&'static str, Effect)> {
-        let now = ["access-log", "default-certificate", "least", "most", "proxy-protocol", "stream-idle-timeout"];
+        let now = [
+            "accept-unsupported",
+            "access-log",
+            "default-certificate",
+            "least",
+            "most",
+            "proxy-protocol",
+            "stream-idle-timeout",
+        ];
         let mut settings: Vec<_> = now.into_iter().map(|name| (name, Effect::Now)).collect();
         settings.extend([("version", Effect::NextStart), ("threads", Effect::Never)]);
         settings
@@ -26,6 +34,11 @@ impl Schema for Numbers {
             wrong.push(("least", format!("{least} is more than most, which is {most}")));
         }
         wrong
+    }
+
+    fn accepted(&self, values: &Values) -> BTreeSet<String> {
+        let given = values.get("accept-unsupported").into_iter().flat_map(|value| value.text.split(','));
+        given.map(|key| key.trim().to_owned()).collect()
     }
 }
 
@@ -91,7 +104,8 @@ fn kouriers_map_sets_what_postern_has_and_yields_to_posterns() {
         ("stream-idle-timeout", "1m30s"),
         ("certs-secret-name", "wildcard"),
         ("certs-secret-namespace", "certs"),
-        ("trusted-hops-count", "1"),
+        ("trusted-hops-count", "0"),
+        ("tracing-endpoint", "otel:4317"),
         ("_example", "everything"),
     ]);
     let expected = "access-log=off default-certificate=certs/wildcard proxy-protocol=on stream-idle-timeout=90000ms";
@@ -145,13 +159,13 @@ fn an_unknown_key_is_named_and_one_that_knative_reads_is_not() {
     let mut world = World::new();
     world.postern(&[("mosst", "64")]);
     assert!(world.faults()[0].ends_with(
-        "data.mosst: is not a setting: expected one of access-log, default-certificate, least, most, proxy-protocol, \
-         stream-idle-timeout, version"
+        "data.mosst: is not a setting: expected one of accept-unsupported, access-log, default-certificate, least, most, \
+         proxy-protocol, stream-idle-timeout, version"
     ));
     world.postern(&[]);
     world.apply(
         &ObjectRef::new("knative-serving", "config-network"),
-        &[("ingress-class", "kourier"), ("system-internal-tls", "enabled")],
+        &[("ingress-class", "kourier"), ("system-internal-tls", "disabled")],
     );
     assert!(world.faults().is_empty());
 }
@@ -180,4 +194,83 @@ fn other_maps_and_repetitions_change_nothing() {
     world.postern(&[("most", "64"), ("threads", "4")]);
     world.apply(&ObjectRef::new("shop", "config-postern"), &[("most", "1")]);
     assert!(!world.values.has_changed().unwrap());
+}
+
+const NETWORK: &str = "config-network";
+
+impl World {
+    fn network(&mut self, data: &[(&str, &str)]) {
+        self.apply(&ObjectRef::new("knative-serving", NETWORK), data);
+    }
+
+    fn withheld(&self) -> Vec<String> {
+        self.reader.withheld().borrow().to_vec()
+    }
+}
+
+#[test]
+fn a_key_that_would_open_what_was_closed_is_an_error_and_keeps_everything_from_being_served() {
+    let mut world = World::new();
+    for _ in 0..2 {
+        assert!(world.faults().is_empty() && world.withheld().is_empty());
+        world.kourier(&[("extauthz-host", "authz:50051"), ("extauthz-protocol", "grpc")]);
+        assert_eq!(world.withheld(), ["config-kourier extauthz-host"]);
+        world.network(&[("system-internal-tls", "Enabled")]);
+        assert_eq!(world.withheld(), ["config-kourier extauthz-host", "config-network system-internal-tls"]);
+        let faults = world.faults.all();
+        assert!(faults.iter().all(|fault| fault.severity == Severity::Error), "{faults:?}");
+        let expected = "ConfigMap knative-serving/config-kourier: data.extauthz-host: is not implemented: requests would be \
+                        served without asking the authorization server; nothing is served until it is gone or \
+                        accept-unsupported names extauthz-host";
+        assert_eq!(world.faults()[0], expected);
+        world.kourier(&[("extauthz-host", "")]);
+        let key = ObjectKey { kind: ObjectKind::ConfigMap, object: ObjectRef::new("knative-serving", NETWORK) };
+        world.reader.read(&[ObjectEvent::Deleted(key)]);
+    }
+}
+
+#[test]
+fn a_key_that_is_accepted_is_a_warning_and_withholds_nothing() {
+    let mut world = World::new();
+    world.kourier(&[("extauthz-host", "authz:50051"), ("cipher-suites", "AES128-SHA")]);
+    for _ in 0..2 {
+        assert_eq!(world.withheld().len(), 1);
+        // Whichever map comes last.
+        world.postern(&[("accept-unsupported", "extauthz-host, cipher-suites")]);
+        assert!(world.withheld().is_empty());
+        let faults = world.faults.all();
+        assert_eq!(faults.len(), 2);
+        let is_accepted = |fault: &Fault| fault.severity == Severity::Warning && fault.message.contains("names it");
+        assert!(faults.iter().all(is_accepted), "{faults:?}");
+        world.postern(&[]);
+    }
+}
+
+#[test]
+fn no_key_that_changes_who_may_reach_a_service_is_passed_over() {
+    let mut world = World::new();
+    let keys = [
+        ("cipher-suites", "AES128-SHA"),
+        ("cluster-cert-secret", "internal"),
+        ("extauthz-host", "authz:50051"),
+        ("listen-ip-addresses", "10.0.0.1"),
+        ("trusted-hops-count", "1"),
+        ("use-remote-address", "true"),
+    ];
+    world.kourier(&keys);
+    assert_eq!(world.faults().len(), keys.len());
+    for (key, _) in keys {
+        assert!(world.faults().iter().any(|fault| fault.contains(&format!("data.{key}: "))), "{key}");
+    }
+    assert_eq!(world.reader.without_effect().count(), 0);
+}
+
+#[test]
+fn kouriers_environment_counts_as_its_map() {
+    let mut world = World::new();
+    world.reader.read_environment(|name| (name == "KOURIER_EXTAUTHZ_HOST").then(|| "authz:50051".to_owned()));
+    assert_eq!(world.withheld(), ["environment KOURIER_EXTAUTHZ_HOST"]);
+    assert!(world.faults()[0].starts_with("environment: KOURIER_EXTAUTHZ_HOST: is not implemented"));
+    world.postern(&[("accept-unsupported", "extauthz-host")]);
+    assert!(world.withheld().is_empty());
 }

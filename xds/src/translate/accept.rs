@@ -13,7 +13,7 @@ use super::problem::Problems;
 use super::service::PackedService;
 use super::slice::{PackedSlice, SERVICE_LABEL};
 use super::users::IngressId;
-use super::{Translator, host, ingress, kingress};
+use super::{Translator, host, ingress, ingress_nginx, kingress};
 use crate::fault::{Fault, Finder, Subject};
 use crate::object::{KIngress, ObjectKey, ObjectKind, ObjectRef};
 use crate::status::{Marks, Published};
@@ -50,14 +50,18 @@ impl Translator {
         let key = key(ObjectKind::Ingress, &ingress.metadata);
         let mut problems = Problems::of(Subject::Object(key.clone()));
         check_name(&key.object, &mut problems);
-        let draft = self.draft(&mut problems, |on| ingress::draft(ingress, &key.object, on));
-        let rejected = problems.rejected();
         let class = classes::wanted(ingress);
+        let is_taken_over = self.classes.is_taken_over(class, &self.options);
+        ingress_nginx::check(ingress, is_taken_over, &mut problems);
+        let draft = self.draft(&mut problems, |on| ingress::draft(ingress, &key.object, on));
+        let (rejected, withdrawn) = (problems.rejected(), problems.withdrawn());
         let id = self.slot(&key, Some(IngressPart { class: None, faults: Vec::new() }));
         self.classify(id, class, problems.into_faults());
         let published = Published::of_ingress(&ingress.metadata, ingress.status.as_ref());
         self.note(id, published, Marks::of(&ingress.metadata).rejected(rejected));
-        if !rejected {
+        if withdrawn {
+            self.contribute(id, Draft::nothing());
+        } else if !rejected {
             self.contribute(id, draft);
         }
         self.reconsider(id);

@@ -52,7 +52,8 @@ impl Classes {
         let annotations = class.metadata.annotations.as_ref();
         let is_default = annotations.and_then(|all| all.get(DEFAULT_ANNOTATION)).is_some_and(|v| v == "true");
         let created = draft::created(&class.metadata);
-        let now = Class { ours: controller == Some(&*options.ingress_controller), is_default, created };
+        let ours = controller == Some(&*options.ingress_controller) || options.takes_over(name);
+        let now = Class { ours, is_default, created };
         let before = self.defined.insert(name.into(), now);
         if before == Some(now) { Vec::new() } else { self.concerned(name) }
     }
@@ -66,13 +67,21 @@ impl Classes {
     pub(super) fn standing(&self, class: Option<&str>, options: &Options) -> Standing {
         let defined = match class {
             Some(name) => self.defined.get(name),
-            None => self.default_class(),
+            None => self.default_class().map(|(_, class)| class),
         };
         match defined {
             Some(class) if class.ours => Standing::Ours,
             Some(_) => Standing::Foreign,
             None if class == Some(&*options.ingress_class) => Standing::Ours,
             None => Standing::Unknown,
+        }
+    }
+
+    /// Returns `true` if a class is ours by its name alone, in another controller's place.
+    pub(super) fn is_taken_over(&self, class: Option<&str>, options: &Options) -> bool {
+        match class {
+            Some(name) => options.takes_over(name),
+            None => self.default_class().is_some_and(|(name, _)| options.takes_over(name)),
         }
     }
 
@@ -96,11 +105,10 @@ impl Classes {
     }
 
     /// The default class: of several, the youngest (as Kubernetes' admission chooses), then by name.
-    fn default_class(&self) -> Option<&Class> {
+    fn default_class(&self) -> Option<(&str, &Class)> {
         let defaults = self.defined.iter().filter(|(_, class)| class.is_default);
-        defaults
-            .min_by_key(|(name, class)| (std::cmp::Reverse(class.created), Arc::clone(name)))
-            .map(|(_, class)| class)
+        let default = defaults.min_by_key(|(name, class)| (std::cmp::Reverse(class.created), Arc::clone(name)));
+        default.map(|(name, class)| (&**name, class))
     }
 
     fn concerned(&self, name: &str) -> Vec<IngressId> {

@@ -23,6 +23,13 @@ pub(super) struct Draft {
     pub(super) tls: Vec<DraftTls>,
 }
 
+impl Draft {
+    /// Contributes nothing.
+    pub(super) fn nothing() -> Self {
+        Self { created: i64::MAX, routes: Vec::new(), hosts: Vec::new(), tls: Vec::new() }
+    }
+}
+
 /// A host that an object claims, and how it would serve it.
 #[derive(Debug)]
 pub(super) struct DraftHost {

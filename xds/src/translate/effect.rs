@@ -23,11 +23,16 @@ pub(super) struct State {
     pub(super) objects: Objects,
     pub(super) backends: Backends,
     pub(super) secrets: Secrets,
+    /// Nothing is served, whatever is on record.
+    pub(super) is_withheld: bool,
 }
 
 impl State {
     /// What serves a host.
     pub(super) fn serving(&self, host: &str, route_limit: usize) -> Option<Serving> {
+        if self.is_withheld {
+            return None;
+        }
         let mut sharing = Vec::new();
         for (record, claim) in self.objects.host_claims(host).filter(|(record, _)| record.in_effect()) {
             if record.is_kingress() {
@@ -65,6 +70,9 @@ impl State {
 
     /// The TLS binding that is in effect for a server name.
     pub(super) fn binding(&self, sni: &str) -> Option<TlsBinding> {
+        if self.is_withheld {
+            return None;
+        }
         let (_, claim) = self.binding_claim(sni)?;
         Some(TlsBinding { secret: self.secrets.object(claim.secret()?), visibility: claim.visibility })
     }
@@ -113,6 +121,17 @@ impl State {
                 self.backends.remove_user(cluster, id, pending);
             }
         }
+    }
+
+    /// Withholds everything from being served, or nothing any more.
+    pub(super) fn withhold(&mut self, is_withheld: bool, route_limit: usize, pending: &mut Pending) {
+        for record in self.objects.all() {
+            pending.recheck([record.id]);
+            if is_withheld != self.is_withheld {
+                self.touch(&record, route_limit, pending);
+            }
+        }
+        self.is_withheld = is_withheld;
     }
 
     /// Decides anew about these objects, and about all that this touches, from the oldest to the youngest.

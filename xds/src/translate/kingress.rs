@@ -85,7 +85,7 @@ fn disables_http2(ingress: &KIngress) -> bool {
 fn redirects(spec: &KIngressSpec, on: &mut Drafting<'_>) -> bool {
     match spec.http_option.as_str() {
         "" | "Enabled" => false,
-        "Redirected" => true,
+        "Redirected" => on.options.https_redirects,
         other => {
             on.problems.error("spec.httpOption", format_args!("{other:?} is neither Enabled nor Redirected"));
             false

@@ -105,6 +105,11 @@ impl Objects {
         self.records.get(id)
     }
 
+    /// Every record.
+    pub(super) fn all(&self) -> impl Iterator<Item = Record<'_>> {
+        self.names.iter().filter_map(|id| self.records.get(*id))
+    }
+
     /// What only Ingress v1 has; a KIngress has none.
     pub(super) fn part(&self, id: IngressId) -> Option<&IngressPart> {
         self.parts.get(&id)

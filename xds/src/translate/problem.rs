@@ -11,6 +11,7 @@ pub(super) struct Problems {
     faults: Vec<Fault>,
     untold: usize,
     rejected: bool,
+    withdrawn: bool,
 }
 
 /// More faults than this in one object are counted, not listed.
@@ -18,13 +19,19 @@ const LISTED: usize = 20;
 
 impl Problems {
     pub(super) fn of(subject: Subject) -> Self {
-        Self { subject, faults: Vec::new(), untold: 0, rejected: false }
+        Self { subject, faults: Vec::new(), untold: 0, rejected: false, withdrawn: false }
     }
 
     /// Something that rejects what it stands in.
     pub(super) fn error(&mut self, field: impl fmt::Display, message: impl fmt::Display) {
         self.rejected = true;
         self.add(Severity::Error, &field, &message);
+    }
+
+    /// Something that rejects what it stands in, and takes away what was served of it before.
+    pub(super) fn withdraw(&mut self, field: impl fmt::Display, message: impl fmt::Display) {
+        self.withdrawn = true;
+        self.error(field, message);
     }
 
     /// Something that is served all the same.
@@ -35,6 +42,11 @@ impl Problems {
     /// True if the object must not take effect.
     pub(super) fn rejected(&self) -> bool {
         self.rejected
+    }
+
+    /// Returns `true` if nothing of the object may be served, not even what was.
+    pub(super) fn withdrawn(&self) -> bool {
+        self.withdrawn
     }
 
     pub(super) fn into_faults(mut self) -> Vec<Fault> {

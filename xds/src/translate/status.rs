@@ -94,6 +94,11 @@ impl Translator {
     }
 
     fn verdict(&self, record: &Record<'_>, faults: impl FnOnce() -> Vec<Fault>) -> Verdict {
+        if !self.withheld_for.is_empty() {
+            let keys = self.withheld_for.join(", ");
+            let way_out = "nothing is served until it is gone or accept-unsupported names it";
+            return Verdict::Failed(format!("not implemented: {keys}; {way_out}"));
+        }
         if record.state.marks.is_rejected() {
             let told = self.faults.of(Finder::Translate, &Subject::Object(record.key()));
             let unknown = || Verdict::Failed("the object is not valid; the gateway's log says why".to_owned());

@@ -17,6 +17,7 @@ mod histories;
 mod ingress;
 mod kingress;
 mod updates;
+mod withheld;
 
 /// A translator, and what somebody who applies its Updates has.
 pub(super) struct World {

@@ -30,6 +30,17 @@ fn our_class_needs_no_ingress_class_unless_it_is_somebody_elses() {
 }
 
 #[test]
+fn another_class_name_is_taken_over_from_its_controller() {
+    let mut world = World::with(Options { ingress_class: "nginx".into(), ..Options::default() });
+    world.apply([plain_service("s0"), class("nginx", "k8s.io/ingress-nginx", true), class("other", "other", false)]);
+    world.apply([of_class("a", Some("nginx"), None), of_class("b", None, Some("nginx")), of_class("c", None, None)]);
+    world.apply([of_class("d", Some("other"), None), of_class("e", Some("postern"), None)]);
+    assert_eq!(world.host_names(), ["a.test", "b.test", "c.test"], "the default class is taken over with its name");
+    world.delete(ObjectKind::IngressClass, "/nginx");
+    assert_eq!(world.host_names(), ["a.test", "b.test"]);
+}
+
+#[test]
 fn the_annotation_goes_before_the_field() {
     let mut world = world(false);
     world.apply([of_class("a", Some("postern"), Some("nginx")), of_class("b", Some("nginx"), Some("postern"))]);

@@ -134,3 +134,52 @@ fn hosts_with_equal_routes_share_them() {
     let world = served(json!({"rules": rules}));
     assert_eq!(world.hosts["a.test"].routes.as_ptr(), world.hosts["b.test"].routes.as_ptr());
 }
+
+fn annotated(name: &str, annotations: Value) -> Object {
+    let spec = json!({"rules": [ingress_rule("site.test", &[("Prefix", "/")])]});
+    ingress_with(name, &json!({"annotations": annotations}), spec)
+}
+
+#[test]
+fn an_ingress_that_wants_clients_to_be_authenticated_is_not_served_even_if_it_was() {
+    let mut world = World::new();
+    world.apply([plain_service("s0")]);
+    let auth = json!({"nginx.ingress.kubernetes.io/auth-url": "https://auth.test"});
+    for _ in 0..2 {
+        world.apply([annotated("site", json!({}))]);
+        assert_eq!((world.host_names(), world.faults()), (vec!["site.test"], vec![]));
+        world.apply([annotated("site", auth.clone())]);
+        assert!(world.hosts.is_empty() && world.clusters.is_empty());
+        let expected = "Ingress shop/site: metadata.annotations[nginx.ingress.kubernetes.io/auth-url]: is not honoured: \
+                        clients are not authenticated; this Ingress is not served while it has it";
+        assert_eq!(world.fault(), expected);
+    }
+}
+
+#[test]
+fn an_annotation_that_changes_behaviour_is_a_warning_and_one_without_effect_is_none() {
+    let mut world = World::new();
+    world.apply([plain_service("s0")]);
+    let annotations = json!({
+        "nginx.ingress.kubernetes.io/rewrite-target": "/", "nginx.ingress.kubernetes.io/proxy-read-timeout": "60",
+        "nginx.ingress.kubernetes.io/ssl-redirect": "false", "example.com/auth-url": "not ingress-nginx's",
+    });
+    world.apply([annotated("site", annotations)]);
+    assert_eq!(world.host_names(), ["site.test"]);
+    assert!(world.fault().contains("rewrite-target]: is not honoured: the path is forwarded"), "{}", world.fault());
+}
+
+#[test]
+fn a_class_that_is_taken_over_loses_its_default_redirect_and_says_so() {
+    let tls = json!([{"hosts": ["site.test"], "secretName": "cert"}]);
+    let spec = |class: &str| json!({"ingressClassName": class, "tls": tls, "rules": [ingress_rule("site.test", &[("Prefix", "/")])]});
+    for (class, is_warned) in [("nginx", true), ("postern", false)] {
+        let mut world = World::with(Options { ingress_class: class.into(), ..Options::default() });
+        world.apply([plain_service("s0"), secret("cert", "1"), ingress("site", spec(class))]);
+        let faults = world.faults();
+        assert_eq!(
+            faults.iter().filter(|fault| fault.contains("redirects plain HTTP")).count(),
+            usize::from(is_warned)
+        );
+    }
+}

@@ -102,9 +102,12 @@ fn only_external_hosts_are_redirected() {
     let mut spec = json!({"rules": [rule(&["a.test"], "", "hello"), rule(&["b.test"], "ClusterLocal", "hello")]});
     assert!(served(spec.clone()).hosts.values().all(|host| !host.redirect_to_https));
     spec["httpOption"] = "Redirected".into();
-    let world = served(spec);
+    let world = served(spec.clone());
     assert!(world.hosts["a.test"].redirect_to_https);
     assert!(!world.hosts["b.test"].redirect_to_https);
+    let mut world = World::with(Options { https_redirects: false, ..Options::default() });
+    world.apply([plain_service("hello"), kingress("hello", spec)]);
+    assert!(!world.hosts["a.test"].redirect_to_https && world.faults().is_empty());
 }
 
 #[test]
