@@ -126,6 +126,8 @@ pub enum Finder {
     Settings,
     /// Writing status to it.
     Status,
+    /// Loading the certificate in it.
+    Certificates,
 }
 
 const FAULTS: &str = "postern_config_faults";

@@ -8,10 +8,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hashbrown::HashSet;
+use tokio::sync::mpsc;
 
 use crate::fault::{Faults, Finder, Subject};
-use crate::object::{Object, ObjectEvent, ObjectKey, ObjectKind, ObjectRef};
+use crate::object::{Judged, Object, ObjectEvent, ObjectKey, ObjectKind, ObjectRef};
 use crate::resource::Update;
+use crate::source::api::SecretRoster;
 use crate::status::Hook;
 
 mod accept;
@@ -107,6 +109,7 @@ pub struct Translator {
     pending: Pending,
     /// Told which objects' status differs, if anybody writes it.
     status: Option<Hook>,
+    judged: Option<mpsc::Receiver<Judged>>,
     version: u64,
     complete: bool,
     said_complete: bool,
@@ -124,10 +127,31 @@ impl Translator {
             overfull: HashSet::default(),
             pending: Pending::default(),
             status: None,
+            judged: None,
             version: 0,
             complete: false,
             said_complete: false,
         }
+    }
+
+    /// From now on it is told which Secrets cannot be served, by whoever reads them.
+    pub fn follow_judgements(&mut self, judged: mpsc::Receiver<Judged>) {
+        self.judged = Some(judged);
+    }
+
+    /// Where it is told.
+    pub(crate) fn take_judgements(&mut self) -> Option<mpsc::Receiver<Judged>> {
+        self.judged.take()
+    }
+
+    /// Takes in whether a Secret can be served. The Secret is known if an object refers to it.
+    pub(crate) fn judge(&mut self, (secret, refusal): Judged) {
+        self.state.secrets.refuse(&secret, refusal, &mut self.pending);
+    }
+
+    /// From now on, of Secrets only those are told that objects refer to; the roster says which of them exist.
+    pub fn follow_secrets(&mut self, roster: Arc<SecretRoster>) {
+        self.state.secrets.set_roster(roster);
     }
 
     /// Takes a change in. Its cost depends on what this object touches, not on how much there is.

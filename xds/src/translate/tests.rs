@@ -16,6 +16,7 @@ mod faults;
 mod histories;
 mod ingress;
 mod kingress;
+mod secrets;
 mod updates;
 
 /// A translator, and what somebody who applies its Updates has.
