@@ -19,7 +19,7 @@ mod write_buffer;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use certstore::SecretRef;
+use certstore::{CoveredNames, SecretRef};
 use metrics::{Unit, counter, describe_counter};
 use pingora_proxy::Session;
 
@@ -54,6 +54,8 @@ pub struct TlsFacts {
     pub server_name: Option<Arc<str>>,
     /// The Secret whose certificate was presented; `None` for the default certificate.
     pub secret: Option<SecretRef>,
+    /// The names of the certificate that was presented.
+    pub names: CoveredNames,
     /// For example `TLSv1_3`.
     pub protocol_version: &'static str,
 }
