@@ -185,6 +185,23 @@ pub enum SecretError {
 }
 
 impl SecretError {
+    /// The field that is wrong, where it is one of them.
+    pub fn field(&self) -> Option<Field> {
+        match self {
+            Self::Pem { field, .. } => Some(*field),
+            Self::NoCertificate { .. }
+            | Self::ChainTooLong { .. }
+            | Self::CertificateTooLarge { .. }
+            | Self::Certificate { .. }
+            | Self::ChainOrder { .. } => Some(Field::Certificate),
+            Self::NoPrivateKey { .. }
+            | Self::EncryptedKey { .. }
+            | Self::UnsupportedKey { .. }
+            | Self::DamagedKey { .. } => Some(Field::PrivateKey),
+            Self::TooLarge { .. } | Self::Swapped { .. } | Self::KeyMismatch { .. } => None,
+        }
+    }
+
     /// As a label of a metric.
     pub fn reason(&self) -> &'static str {
         match self {

@@ -6,6 +6,7 @@ mod follow;
 mod listeners;
 mod loads;
 mod operator;
+pub(crate) mod refusals;
 pub(crate) mod secrets;
 pub(crate) mod source;
 mod status;
@@ -20,7 +21,7 @@ use metrics_exporter_prometheus::{BuildError, PrometheusHandle};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use xds::Faults;
 use xds::settings::{self, Tap};
 use xds::translate::{self, Translator};
@@ -39,6 +40,7 @@ use crate::tls::ConfigError;
 
 use follow::{configured, follow};
 use listeners::Dials;
+use refusals::Carrier;
 use source::Sources;
 use tuning::{Parts, Tuning};
 
@@ -158,7 +160,7 @@ impl App {
         let bound = listeners::bind(&config)?;
         let faults = Faults::default();
         let names = source::config_maps(&config);
-        let Sources { objects, secrets, status } = source::open(&config, names.all(), &faults).await?;
+        let Sources { objects, secrets, roster, status } = source::open(&config, names.all(), &faults).await?;
         let (mut reader, values) =
             settings::Reader::new(names, Box::new(MapSchema::new(layers.clone())), faults.clone());
         reader.read_environment(|name| std::env::var(name).ok());
@@ -171,8 +173,8 @@ impl App {
             Overload::start(settings, budget, Arc::clone(&tables), admission.pressure().clone(), health.clone())
                 .map_err(AppError::Runtime)?
         };
-        let (dials, of_parts) = (Dials::new(&config), Arc::clone(&overload));
-        let parts = Parts { log, certs: Arc::clone(&certs), admission, dials, overload: of_parts };
+        let (dials, of_parts, of_roster) = (Dials::new(&config), Arc::clone(&overload), roster.clone());
+        let parts = Parts { log, certs: Arc::clone(&certs), admission, dials, overload: of_parts, roster };
         let tuning = Tuning::new(config.clone(), layers, parts);
         tokio::spawn(Arc::clone(&tuning).follow(values.clone()));
         tokio::spawn(health.clone().beat("traffic"));
@@ -192,12 +194,25 @@ impl App {
         let applier = Applier::new(Arc::clone(&tables), Arc::clone(&certs) as Arc<_>);
         let version = applier.applied();
         let mut translator = Translator::new(translate_options(&config), faults.clone());
+        if let Some(roster) = of_roster {
+            translator.follow_secrets(roster);
+        }
         let reporter = status.map(|(reporter, hook)| {
             translator.report_status(hook);
             reporter
         });
         translator.withhold(reader.withheld());
         let withheld = reader.withheld();
+        let (verdicts, judged) = mpsc::channel(refusals::QUEUE);
+        translator.follow_judgements(judged);
+        let carrier = Carrier {
+            certs: Arc::clone(&certs),
+            tables: Arc::clone(&tables),
+            faults: faults.clone(),
+            verdicts,
+            default: tuning.default_certificate(),
+        };
+        tokio::spawn(carrier.run(version.clone()));
         let source = Tap::new(objects, reader);
         configured(follow(source, translator, applier, health.clone()).map_err(AppError::Runtime)?).await;
         tuning.begin(&values.borrow());

@@ -9,7 +9,7 @@ pub(crate) mod wire;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use certstore::SecretRef;
+use certstore::{CoveredNames, SecretRef};
 use metrics::{Unit, counter, describe_counter};
 
 use crate::ledger::Account;
@@ -51,6 +51,8 @@ pub struct TlsFacts {
     pub server_name: Option<Arc<str>>,
     /// The Secret whose certificate was presented; `None` for the default certificate.
     pub secret: Option<SecretRef>,
+    /// The names of the certificate that was presented.
+    pub names: CoveredNames,
     /// For example `TLSv1_3`.
     pub protocol_version: &'static str,
 }

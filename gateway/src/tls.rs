@@ -1,6 +1,7 @@
 //! TLS on the downstream side: from the `ClientHello` to an established session, with the right certificate or none.
 
 mod alert;
+mod client_hello;
 mod config;
 mod figures;
 mod handshake;

@@ -7,7 +7,6 @@ use tokio::sync::mpsc;
 use crate::object::ObjectEvent;
 use crate::resource::Update;
 use crate::source::dir::DirSource;
-use crate::status::Ask;
 use crate::translate::Translator;
 
 /// Something that yields objects as they change.
@@ -28,11 +27,11 @@ impl Source for DirSource {
 /// While the receiver is busy, nothing is taken from the source, which meanwhile coalesces changes of the same object:
 /// what piles up is bounded by what differs. Dropping the future loses at most what the receiver has not got yet.
 pub async fn run(mut source: impl Source, mut translator: Translator, updates: mpsc::Sender<Update>) {
-    let mut asks = translator.take_asks();
+    let (mut asks, mut judged) = (translator.take_asks(), translator.take_judgements());
     loop {
         let slot = tokio::select! {
             slot = updates.reserve() => slot,
-            ask = next_ask(&mut asks) => {
+            ask = next(&mut asks) => {
                 translator.answer(ask);
                 continue;
             }
@@ -40,20 +39,26 @@ pub async fn run(mut source: impl Source, mut translator: Translator, updates: m
         let Ok(slot) = slot else { return };
         tokio::select! {
             update = next_update(&mut source, &mut translator) => slot.send(update),
-            ask = next_ask(&mut asks) => translator.answer(ask),
+            ask = next(&mut asks) => translator.answer(ask),
+            secret = next(&mut judged) => {
+                translator.judge(secret);
+                if let Some(update) = translator.flush() {
+                    slot.send(update);
+                }
+            }
             () = updates.closed() => return,
         }
     }
 }
 
-async fn next_ask(asks: &mut Option<mpsc::Receiver<Ask>>) -> Ask {
-    if let Some(receiver) = asks
-        && let Some(ask) = receiver.recv().await
+async fn next<T>(receiver: &mut Option<mpsc::Receiver<T>>) -> T {
+    if let Some(open) = receiver
+        && let Some(next) = open.recv().await
     {
-        return ask;
+        return next;
     }
-    // Nobody asks, or nobody does any more.
-    *asks = None;
+    // Nobody sends, or nobody does any more.
+    *receiver = None;
     future::pending().await
 }
 

@@ -128,6 +128,8 @@ pub enum Finder {
     Unsupported,
     /// Writing status to it.
     Status,
+    /// Loading the certificate in it.
+    Certificates,
 }
 
 const FAULTS: &str = "postern_config_faults";

@@ -142,6 +142,18 @@ pub struct SecretMeta {
     pub version: Arc<str>,
 }
 
+/// A Secret that was read, and why it cannot be served; `None` if it can.
+pub type Judged = (ObjectRef, Option<Refusal>);
+
+/// Why a Secret cannot be served as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What is wrong, without the Secret's name.
+    pub why: Arc<str>,
+    /// An earlier version is served instead.
+    pub has_last_good: bool,
+}
+
 /// A change of one object, as seen by a source. Level-triggered: a repeated or stale event does no harm.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ObjectEvent {

@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use hashbrown::HashSet;
 use k8s_openapi::api::networking::v1::Ingress;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::fault::{Faults, Finder, Subject};
-use crate::object::{Object, ObjectEvent, ObjectKey, ObjectKind, ObjectRef};
+use crate::object::{Judged, Object, ObjectEvent, ObjectKey, ObjectKind, ObjectRef};
 use crate::resource::Update;
 use crate::settings::Withheld;
+use crate::source::api::SecretRoster;
 use crate::status::Hook;
 
 mod accept;
@@ -128,6 +129,7 @@ pub struct Translator {
     /// Keys that keep everything from being served, and those that are in effect.
     withheld: Option<watch::Receiver<Withheld>>,
     withheld_for: Withheld,
+    judged: Option<mpsc::Receiver<Judged>>,
     version: u64,
     complete: bool,
     said_complete: bool,
@@ -147,6 +149,7 @@ impl Translator {
             status: None,
             withheld: None,
             withheld_for: Withheld::default(),
+            judged: None,
             version: 0,
             complete: false,
             said_complete: false,
@@ -156,6 +159,26 @@ impl Translator {
     /// Serves nothing from the next [`Translator::flush`] on while there are such keys, and says so in status.
     pub fn withhold(&mut self, keys: watch::Receiver<Withheld>) {
         self.withheld = Some(keys);
+    }
+
+    /// From now on it is told which Secrets cannot be served, by whoever reads them.
+    pub fn follow_judgements(&mut self, judged: mpsc::Receiver<Judged>) {
+        self.judged = Some(judged);
+    }
+
+    /// Where it is told.
+    pub(crate) fn take_judgements(&mut self) -> Option<mpsc::Receiver<Judged>> {
+        self.judged.take()
+    }
+
+    /// Takes in whether a Secret can be served. The Secret is known if an object refers to it.
+    pub(crate) fn judge(&mut self, (secret, refusal): Judged) {
+        self.state.secrets.refuse(&secret, refusal.as_ref(), &mut self.pending);
+    }
+
+    /// From now on, of Secrets only those are told that objects refer to; the roster says which of them exist.
+    pub fn follow_secrets(&mut self, roster: Arc<SecretRoster>) {
+        self.state.secrets.set_roster(roster);
     }
 
     /// Takes a change in. Its cost depends on what this object touches, not on how much there is.

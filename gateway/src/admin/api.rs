@@ -55,6 +55,7 @@ pub(super) fn administer(admin: &Admin, local: Option<SocketAddr>, request: &Par
         "/api/v1/cache" => as_json(&cache::stats(admin)),
         "/api/v1/cache/advice" => as_json(&cache::advice(admin)),
         "/api/v1/certificates" => certificates::list(admin, request.uri.query()),
+        "/api/v1/secrets/faults" => certificates::faults(admin),
         "/api/v1/faults" => as_json(&admin.faults.all().iter().map(fault).collect()),
         "/api/v1/settings" => as_json(&admin.settings.load().iter().map(setting).collect()),
         "/api/v1/status" => as_json(&status(admin)),

@@ -1,9 +1,9 @@
-//! `/api/v1/certificates`: what is cached, and what a server name leads to.
+//! `/api/v1/certificates`: what is cached, and what a server name leads to; `/api/v1/secrets/faults`: what is refused.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
 
-use certstore::{EntryInfo, RefusalInfo, SecretRef};
+use certstore::{EntryInfo, FaultInfo, RefusalInfo, Refused, SecretRef, Serving};
 use http::header::HeaderName;
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use xds::resource::Visibility;
 
 use super::Admin;
 use super::reply::{Answer, as_json, bad_request, json_with, timestamp};
+use crate::app::refusals;
 
 /// How many certificates an answer has, unless fewer are asked for: each leaf is parsed for it, which takes about 20 µs.
 const MAX_LIMIT: usize = 1000;
@@ -57,12 +58,13 @@ pub(super) fn show(admin: &Admin, host: &str) -> Answer {
     };
     let state = admin.certs.secret(bound.secret);
     let names = names_of(admin, std::iter::once(bound.secret));
-    let in_words = match (&state.entry, &state.refusal) {
-        (Some(entry), _) if entry.last_error.is_some() => "last good",
-        (Some(_), _) => "cached",
-        (None, Some(_)) => "refused",
-        (None, None) if state.is_loading => "loading",
-        (None, None) => "not cached",
+    let is_refused = state.refusal.is_some() || state.fault.as_ref().is_some_and(|fault| fault.refused.is_some());
+    let in_words = match &state.entry {
+        Some(entry) if entry.last_error.is_some() => "last good",
+        Some(_) => "cached",
+        None if is_refused => "refused",
+        None if state.is_loading => "loading",
+        None => "not cached",
     };
     as_json(&json!({
         "host": host,
@@ -77,7 +79,43 @@ pub(super) fn show(admin: &Admin, host: &str) -> Answer {
         "loading": state.is_loading,
         "certificate": state.entry.as_ref().map(|entry| certificate(entry, &names[bound.secret])),
         "refusal": state.refusal.as_ref().map(refusal),
+        "fault": state.fault.as_ref().map(fault),
     }))
+}
+
+/// Secrets that were asked for and are refused, and what is wrong with those that are served.
+pub(super) fn faults(admin: &Admin) -> Answer {
+    let faults = admin.certs.faults();
+    let names = names_of(admin, faults.iter().map(|fault| &fault.secret));
+    let faults = faults.iter().map(|wrong| {
+        let mut answer = fault(wrong);
+        answer["serverNames"] = json!(names[&wrong.secret].first);
+        answer
+    });
+    as_json(&faults.collect())
+}
+
+fn fault(fault: &FaultInfo) -> Value {
+    let refused = fault.refused.as_ref().map(|Refused { error, since, serving }| {
+        json!({
+            "reason": error.reason(),
+            "message": xds::causes(error),
+            "since": timestamp(*since),
+            "serving": match serving {
+                Serving::LastGood { .. } => "last good",
+                Serving::SealedCopy => "sealed copy",
+                Serving::Nothing { .. } => "nothing",
+            },
+            "note": refusals::in_words(serving),
+        })
+    });
+    json!({
+        "secret": fault.secret.to_string(),
+        "refused": refused,
+        "warnings": fault.warnings.iter().map(|warning| {
+            json!({"reason": warning.reason(), "message": warning.to_string()})
+        }).collect::<Vec<_>>(),
+    })
 }
 
 /// The server names that lead to each of these Secrets.

@@ -74,7 +74,7 @@ impl SecretSource for ApiSecrets {
     }
 }
 
-fn object_ref(secret: &SecretRef) -> ObjectRef {
+pub(crate) fn object_ref(secret: &SecretRef) -> ObjectRef {
     ObjectRef { namespace: secret.namespace.clone(), name: secret.name.clone() }
 }
 

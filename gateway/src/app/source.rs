@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use certstore::SecretSource;
 use xds::discovery::Source;
-use xds::source::api::{self, Access, ApiSource, ConnectError, ReaderOptions, Scope, SecretReader};
+use xds::source::api::{self, Access, ApiSource, ConnectError, ReaderOptions, Scope, SecretReader, SecretRoster};
 use xds::source::dir::{self, DirSource};
 use xds::status::{Hook, Reporter};
 use xds::{Faults, ObjectEvent, ObjectRef, settings};
@@ -51,6 +51,8 @@ impl Source for Opened {
 pub(super) struct Sources {
     pub(super) objects: Opened,
     pub(super) secrets: Arc<dyn SecretSource>,
+    /// Which Secrets exist, where only those are told that somebody refers to.
+    pub(super) roster: Option<Arc<SecretRoster>>,
     /// Who writes status, and what it needs of the translator.
     pub(super) status: Option<(Reporter, Hook)>,
 }
@@ -67,7 +69,7 @@ pub(super) async fn open(
             options.on_thread_start = allocator::keep_for_long;
             let source = DirSource::open(path, options, faults.clone())?;
             let secrets = DirSecrets::new(source.secrets());
-            Ok(Sources { objects: Opened::Dir(source), secrets: Arc::new(secrets), status: None })
+            Ok(Sources { objects: Opened::Dir(source), secrets: Arc::new(secrets), roster: None, status: None })
         }
         SourceConfig::Kube(kube) => {
             let access = Access { kubeconfig: kube.kubeconfig.clone(), context: kube.context.clone() };
@@ -75,8 +77,10 @@ pub(super) async fn open(
             let secrets = ApiSecrets(SecretReader::new(client.clone(), reader_options(kube)));
             let options = |given| status::options(given, own_namespace(config));
             let status = kube.status.as_ref().map(|given| Reporter::new(client.clone(), options(given)));
-            let source = ApiSource::start(client, api_options(kube, config_maps), faults.clone());
-            Ok(Sources { objects: Opened::Api(Box::new(source)), secrets: Arc::new(secrets), status })
+            let (roster, options) = (SecretRoster::new(), api_options(kube, config_maps));
+            let source = ApiSource::start_for(Arc::clone(&roster), client, options, faults.clone());
+            let objects = Opened::Api(Box::new(source));
+            Ok(Sources { objects, secrets: Arc::new(secrets), roster: Some(roster), status })
         }
     }
 }

@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use certstore::CertStore;
+use certstore::{CertStore, SecretRef};
 use tokio::sync::watch;
 use xds::settings::{Effect, Values};
+use xds::source::api::SecretRoster;
 
 use super::descriptors;
 use super::listeners::{self, Dials};
 use super::operator::{CERT_CACHE, Word, cert_cache};
+use super::secrets::object_ref;
 use crate::admin::{BudgetChange, Operator};
 use crate::config::{Config, Effective, GATEWAY_SETTINGS, Layers, Origin};
 use crate::listener::Admission;
@@ -25,6 +27,8 @@ pub(super) struct Parts {
     pub(super) admission: Arc<Admission>,
     pub(super) dials: Dials,
     pub(super) overload: Arc<Overload>,
+    /// Which Secrets are followed, where not all are.
+    pub(super) roster: Option<Arc<SecretRoster>>,
 }
 
 /// The configuration in effect, and how it changes.
@@ -75,7 +79,14 @@ impl Tuning {
     /// Nothing is changed yet.
     pub(super) fn new(config: Config, started: Layers, parts: Parts) -> Arc<Self> {
         let shown = GATEWAY_SETTINGS.iter().map(|setting| started.effective(setting)).collect::<Vec<_>>();
+        parts.keep_default(&config);
         Arc::new(Self { config: config.into(), shown: shown.into(), started, parts, state: Mutex::default() })
+    }
+
+    /// Looks up the Secret of the default certificate, as it is set at the time.
+    pub(super) fn default_certificate(self: &Arc<Self>) -> Box<dyn Fn() -> Option<SecretRef> + Send + Sync> {
+        let config = self.config.clone();
+        Box::new(move || config.load().default_certificate.clone())
     }
 
     /// The configuration in effect.
@@ -143,7 +154,8 @@ impl Tuning {
     }
 
     fn turn(&self, config: &Config) {
-        let Parts { log, certs, admission, dials, overload } = &self.parts;
+        let Parts { log, certs, admission, dials, overload, .. } = &self.parts;
+        self.parts.keep_default(config);
         let before = self.config.load();
         if before.log_level != config.log_level {
             log.set(&config.log_level);
@@ -157,6 +169,15 @@ impl Tuning {
             admission.set_trusted(config.trusted_proxies.clone());
             admission.set_limits(listeners::limits(config, connections));
             overload.configure(listeners::overload_settings(config, connections));
+        }
+    }
+}
+
+impl Parts {
+    /// No object refers to the default certificate.
+    fn keep_default(&self, config: &Config) {
+        if let Some(roster) = &self.roster {
+            roster.keep(config.default_certificate.as_ref().map(object_ref));
         }
     }
 }

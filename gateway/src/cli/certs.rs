@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use certstore::SniPattern;
 use clap::{Arg, ArgMatches, Command};
+use http::StatusCode;
 use serde_json::Value;
 
 use super::{EXIT_FAILED, EXIT_USAGE, output, output_argument};
@@ -36,7 +37,7 @@ pub(super) fn command() -> Command {
                 .help("The gateway's admin listener, as HOST:PORT"),
         )
         .arg(output_argument().global(true))
-        .subcommand(Command::new("list").about("The certificates that are cached, by Secret"))
+        .subcommand(Command::new("list").about("The certificates that are cached, by Secret, and the Secrets that are refused"))
         .subcommand(
             Command::new("show")
                 .about("What a handshake for a server name is answered with, and why")
@@ -122,9 +123,23 @@ fn all_certificates(admin: &Admin) -> Result<Value, AskError> {
         let is_last = page.len() < PAGE;
         all.append(&mut page);
         if is_last {
-            return Ok(Value::Array(all));
+            break;
         }
     }
+    all.extend(refused(admin)?);
+    Ok(Value::Array(all))
+}
+
+/// Secrets that are refused, as far as nothing of them is in the list.
+fn refused(admin: &Admin) -> Result<Vec<Value>, AskError> {
+    let faults = match admin.get("/api/v1/secrets/faults") {
+        // A gateway of an earlier version does not tell.
+        Err(AskError::Refused { status, .. }) if status == StatusCode::NOT_FOUND => return Ok(Vec::new()),
+        faults => faults?,
+    };
+    let Value::Array(faults) = faults else { return Err(AskError::NoGateway("the list is none".to_owned())) };
+    let is_unserved = |fault: &Value| fault["refused"]["serving"] == "nothing";
+    Ok(faults.into_iter().filter(is_unserved).collect())
 }
 
 /// An answer as it is printed.

@@ -62,7 +62,7 @@ pub const GATEWAY_SETTINGS: &[Setting] = &[
         "SELECTOR",
         "",
         "Labels of the Secrets that are followed, such as networking.internal.knative.dev/certificate-uid; by default \
-         all of type kubernetes.io/tls",
+         all, of any type",
     ),
     one(
         "kube-api-qps",

@@ -151,10 +151,11 @@ fn follow(snapshot: &Snapshot, host: &Arc<Routes>, opened: Arc<Opened>, route: u
     Some(Matched { host: Arc::clone(host), routes: Arc::clone(host), opened, route, split, held: None })
 }
 
-/// A connection is for its server name, and for hosts whose binding is the Secret that was presented (RFC 9110 §7.4,
-/// RFC 9113 §9.1.1). A connection with the default certificate is for every host that has no binding of its own.
+/// A connection is for its server name, for hosts that the presented certificate covers, whichever Secret they are bound to,
+/// and for hosts that are bound to its Secret (RFC 9110 §7.4, RFC 9113 §9.1.1). A connection with the default certificate is
+/// for every host that has no binding of its own, too.
 fn is_misdirected(snapshot: &Snapshot, listener: ListenerName, tls: &TlsFacts, host: &str) -> bool {
-    if tls.server_name.as_deref() == Some(host) {
+    if tls.server_name.as_deref() == Some(host) || tls.names.cover(host) {
         return false;
     }
     let binding = snapshot.tls.lookup(host).filter(|binding| listener.serves(*binding.policy));
@@ -171,7 +172,7 @@ mod tests {
     use certstore::{SecretRef, SniPattern, TlsBinding};
 
     /// Whether a host is refused on a connection that was made for a server name with the certificate of a Secret.
-    fn misdirected(server_name: Option<&str>, presented: Option<&str>, host: &str) -> bool {
+    fn misdirected(server_name: Option<&str>, presented: Option<&str>, names: &[&str], host: &str) -> bool {
         let mut snapshot = Snapshot::default();
         for (pattern, secret, policy) in [
             ("*.shop.test", "wildcard", Visibility::External),
@@ -185,6 +186,7 @@ mod tests {
         let tls = TlsFacts {
             server_name: server_name.map(Arc::from),
             secret: presented.map(|secret| SecretRef::new("ns", secret)),
+            names: names.iter().copied().collect(),
             protocol_version: "TLSv1_3",
         };
         let fields = Fields::default();
@@ -194,17 +196,26 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_served_only_on_connections_made_with_its_certificate() {
-        for (server_name, presented, host, expected) in [
-            (Some("eu.shop.test"), Some("eu"), "EU.shop.test:443", false),
-            (Some("us.shop.test"), Some("wildcard"), "jp.shop.test", false),
-            (Some("us.shop.test"), Some("wildcard"), "eu.shop.test", true),
-            (Some("eu.shop.test"), Some("eu"), "us.shop.test", true),
-            (Some("eu.shop.test"), Some("eu"), "unbound.test", true),
-            (None, None, "unbound.test", false),
-            (None, None, "eu.shop.test", true),
+    fn a_host_is_served_only_on_connections_whose_certificate_covers_it() {
+        let (eu, all) = (&["eu.shop.test"][..], &["*.shop.test"][..]);
+        for (server_name, presented, names, host, expected) in [
+            (Some("eu.shop.test"), Some("eu"), eu, "EU.shop.test:443", false),
+            (Some("us.shop.test"), Some("wildcard"), all, "jp.shop.test", false),
+            (Some("us.shop.test"), Some("wildcard"), all, "eu.shop.test", false),
+            (Some("us.shop.test"), Some("wildcard"), all, "a.eu.shop.test", true),
+            (Some("eu.shop.test"), Some("eu"), eu, "us.shop.test", true),
+            (Some("eu.shop.test"), Some("eu"), eu, "unbound.test", true),
+            (None, None, eu, "unbound.test", false),
+            (None, None, eu, "eu.shop.test", false),
+            (None, None, eu, "us.shop.test", true),
         ] {
-            assert_eq!(misdirected(server_name, presented, host), expected, "{host} on {server_name:?}");
+            assert_eq!(misdirected(server_name, presented, names, host), expected, "{host} on {server_name:?}");
         }
+    }
+
+    #[test]
+    fn a_host_of_the_presented_secret_is_served_though_its_certificate_does_not_cover_it() {
+        assert!(!misdirected(Some("us.shop.test"), Some("wildcard"), &["us.shop.test"], "jp.shop.test"));
+        assert!(!misdirected(Some("us.shop.test"), Some("wildcard"), &[], "us.shop.test"));
     }
 }

@@ -2,20 +2,19 @@
 
 use std::fmt;
 use std::hash::BuildHasher;
-use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use certstore::{CertStore, ClientKey, SecretRef};
+use certstore::{CertStore, Certificate, ClientKey, CoveredNames, SecretRef};
 use foldhash::fast::RandomState;
 use rustls::ServerConfig;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::server::TlsStream;
-use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 use super::alert::Alert;
+use super::client_hello::{self, Begun};
 use super::config::{ConfigError, SELECTED, Selected, server_config};
 use super::figures::{Figures, InFlight};
 use super::outcome::Outcome;
@@ -121,7 +120,13 @@ impl Terminator {
     ) -> Result<Established, HandshakeError> {
         let mut place = Some(turn().await?);
         socket.set_read_budget(Some(limits.hello_limit));
-        let mut start = self.hello(socket).await?;
+        let Begun { mut start, offers_tls13 } = match client_hello::read(socket).await {
+            Ok(begun) => begun,
+            Err(refused) => {
+                drop(place);
+                return Err(refused.answer().await);
+            }
+        };
         let binding = match self.binding(start.client_hello().server_name(), listener) {
             Ok(binding) => binding,
             Err(error) => {
@@ -129,17 +134,24 @@ impl Terminator {
                 return Err(error);
             }
         };
-        let key = {
-            let key = pin!(self.key(&binding, source));
-            before_waiting(key, || place = None).await
+        let certificate = {
+            let certificate = pin!(self.certificate(&binding, source));
+            before_waiting(certificate, || place = None).await
         };
-        let key = match key {
-            Ok(key) => key,
+        let certificate = match certificate {
+            Ok(certificate) => certificate,
             Err(error) => {
                 Alert::InternalError.send(&mut start.io).await;
                 return Err(error);
             }
         };
+        let key = certificate.certified_key_for(start.client_hello().signature_schemes(), offers_tls13);
+        let Some(key) = key else {
+            Alert::HandshakeFailure.send(&mut start.io).await;
+            return Err(HandshakeError::NoSignatureScheme { secret: binding.secret });
+        };
+        let names = certificate.names().clone();
+        drop(certificate);
         let _place = match place {
             Some(place) => place,
             None => turn().await?,
@@ -151,19 +163,9 @@ impl Terminator {
                 .into_stream_with(Arc::clone(&self.config), |conn| conn.set_buffer_limit(Some(limits.send_buffer)))
                 .await
         });
-        let mut stream = Box::new(session.await.map_err(HandshakeError::Failed)?);
+        let mut stream = Box::new(session.await.map_err(HandshakeError::of_session)?);
         stream.get_mut().0.set_read_budget(None);
-        Ok(self.established(stream, binding))
-    }
-
-    async fn hello(&self, socket: Socket) -> Result<StartHandshake<Socket>, HandshakeError> {
-        let mut acceptor = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket);
-        match (&mut acceptor).await {
-            Ok(start) => Ok(start),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(HandshakeError::NoHello),
-            Err(_) if acceptor.take_io().is_some_and(|io| io.is_over_budget()) => Err(HandshakeError::TooLarge),
-            Err(error) => Err(HandshakeError::BadHello(error)),
-        }
+        Ok(self.established(stream, binding, names))
     }
 
     /// Finds the Secret for a name as rustls hands it over: lower case, and with a trailing dot if the client sent one.
@@ -182,11 +184,11 @@ impl Terminator {
         }
     }
 
-    async fn key(&self, binding: &Binding, source: IpAddr) -> Result<Arc<rustls::sign::CertifiedKey>, HandshakeError> {
+    async fn certificate(&self, binding: &Binding, source: IpAddr) -> Result<Arc<Certificate>, HandshakeError> {
         let server_name = binding.server_name.as_deref().unwrap_or_default();
         let client = ClientKey(self.clients.hash_one(source));
         match self.certificates.certificate_for(&binding.secret, server_name, client).await {
-            Ok(certificate) => Ok(Arc::clone(certificate.certified_key())),
+            Ok(certificate) => Ok(certificate),
             Err(source) => Err(HandshakeError::Certificate { secret: binding.secret.clone(), source }),
         }
     }
@@ -207,13 +209,13 @@ impl Terminator {
         Ok((turn.ok_or(HandshakeError::Overload)?, self.figures.begin()))
     }
 
-    fn established(&self, stream: Box<TlsStream<Socket>>, binding: Binding) -> Established {
+    fn established(&self, stream: Box<TlsStream<Socket>>, binding: Binding, names: CoveredNames) -> Established {
         let session = stream.get_ref().1;
         let protocol_version = self.figures.established(session.protocol_version(), session.handshake_kind());
         let cipher = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
         let http2 = session.alpn_protocol() == Some(b"h2");
         let secret = (!binding.is_default).then_some(binding.secret);
-        let facts = TlsFacts { server_name: binding.server_name, secret, protocol_version };
+        let facts = TlsFacts { server_name: binding.server_name, secret, names, protocol_version };
         Established { stream, facts, cipher, http2 }
     }
 }

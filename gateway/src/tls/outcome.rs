@@ -20,7 +20,10 @@ pub enum HandshakeError {
     /// Memory runs short.
     #[error("memory runs short")]
     Overload,
-    /// It is no TLS, or none we speak.
+    /// The client speaks older versions of TLS only than may be spoken.
+    #[error("the client speaks no version of TLS that is allowed here")]
+    OldVersion,
+    /// It is no TLS.
     #[error("the ClientHello is not valid")]
     BadHello(#[source] io::Error),
     /// No server name, and no default certificate.
@@ -40,6 +43,12 @@ pub enum HandshakeError {
         /// What went wrong.
         source: CertError,
     },
+    /// The certificate's key signs by no scheme that the client offers.
+    #[error("secret {secret}: its key signs by no scheme that the client offers")]
+    NoSignatureScheme {
+        /// Where the certificate is from.
+        secret: SecretRef,
+    },
     /// The client and we found no way, or it gave up.
     #[error("the handshake failed")]
     Failed(#[source] io::Error),
@@ -53,24 +62,28 @@ pub(super) enum Outcome {
     TooLarge,
     TimedOut,
     Overload,
+    OldVersion,
     BadHello,
     NoServerName,
     UnknownServerName,
     Certificate,
+    NoSignatureScheme,
     Failed,
 }
 
 impl Outcome {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Ok,
         Self::NoHello,
         Self::TooLarge,
         Self::TimedOut,
         Self::Overload,
+        Self::OldVersion,
         Self::BadHello,
         Self::NoServerName,
         Self::UnknownServerName,
         Self::Certificate,
+        Self::NoSignatureScheme,
         Self::Failed,
     ];
 
@@ -82,26 +95,42 @@ impl Outcome {
             Self::TooLarge => "too_large",
             Self::TimedOut => "timed_out",
             Self::Overload => "overload",
+            Self::OldVersion => "old_version",
             Self::BadHello => "bad_hello",
             Self::NoServerName => "no_server_name",
             Self::UnknownServerName => "unknown_server_name",
             Self::Certificate => "certificate",
+            Self::NoSignatureScheme => "no_signature_scheme",
             Self::Failed => "failed",
         }
     }
 }
 
 impl HandshakeError {
+    /// What ended a handshake after the hello. rustls has sent the alert.
+    pub(super) fn of_session(error: io::Error) -> Self {
+        use rustls::PeerIncompatible::{SupportedVersionsExtensionRequired, Tls12NotOffered, Tls12NotOfferedOrEnabled};
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+        match inner {
+            Some(rustls::Error::PeerIncompatible(
+                SupportedVersionsExtensionRequired | Tls12NotOffered | Tls12NotOfferedOrEnabled,
+            )) => Self::OldVersion,
+            _ => Self::Failed(error),
+        }
+    }
+
     pub(super) const fn outcome(&self) -> Outcome {
         match self {
             Self::NoHello => Outcome::NoHello,
             Self::TooLarge => Outcome::TooLarge,
             Self::TimedOut => Outcome::TimedOut,
             Self::Overload => Outcome::Overload,
+            Self::OldVersion => Outcome::OldVersion,
             Self::BadHello(_) => Outcome::BadHello,
             Self::NoServerName => Outcome::NoServerName,
             Self::UnknownServerName { .. } => Outcome::UnknownServerName,
             Self::Certificate { .. } => Outcome::Certificate,
+            Self::NoSignatureScheme { .. } => Outcome::NoSignatureScheme,
             Self::Failed(_) => Outcome::Failed,
         }
     }

@@ -3,15 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use certstore::KeyKind;
 use postern::tls::{Settings, TlsVersion};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs::kx_group::{SECP256R1, SECP384R1, X25519, X25519MLKEM768};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::version::{TLS12, TLS13};
-use rustls::{CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion};
+use rustls::{
+    CipherSuite, ClientConfig, DigitallySignedStruct, HandshakeKind, NamedGroup, ProtocolVersion, SignatureScheme,
+    SupportedProtocolVersion,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use xds::resource::Visibility;
 
-use crate::client::{config, config_with, connect, get, hello, http2, read_to_end, read_until, text, with_alpn};
-use crate::rig::{Rig, Setup};
+use crate::client::{
+    config, config_with, connect, exchange, get, hello, http2, read_to_end, read_until, text, with_alpn,
+};
+use crate::rig::{Rig, Setup, secret_ref};
 
 #[tokio::test]
 async fn a_post_quantum_key_exchange_is_preferred() {
@@ -131,7 +141,7 @@ fn patient() -> Settings {
 }
 
 #[tokio::test]
-async fn a_hello_that_is_too_large_ends_the_connection() {
+async fn a_hello_that_is_too_large_is_answered_with_an_alert() {
     let rig = Rig::with(Setup { tls: patient(), ..Setup::default() }).await;
     let mut tcp = TcpStream::connect(rig.https()).await.unwrap();
     // A ClientHello of 60,000 bytes, in records of 4,000.
@@ -144,8 +154,113 @@ async fn a_hello_that_is_too_large_ends_the_connection() {
             break;
         }
     }
-    assert_eq!(read_to_end(&mut tcp).await, b"");
+    // illegal_parameter
+    assert_eq!(read_to_end(&mut tcp).await, [0x15, 3, 3, 0, 2, 2, 47]);
     assert_eq!(rig.source.loads(), 0);
+}
+
+/// A hello of TLS 1.1 or older: version, random, no session, a suite, no compression, and no extension.
+fn old_hello(version: [u8; 2]) -> Vec<u8> {
+    let mut hello = version.to_vec();
+    hello.extend([7; 32]);
+    hello.extend([0, 0, 2, 0xc0, 0x13, 1, 0]);
+    let length = u8::try_from(hello.len()).unwrap();
+    let message = [&[1, 0, 0, length], &hello[..]].concat();
+    [&[0x16, 3, 1, 0, length + 4], &message[..]].concat()
+}
+
+#[tokio::test]
+async fn a_client_that_speaks_older_versions_only_is_told_so() {
+    let rig = Rig::with(Setup { tls: patient(), ..Setup::default() }).await;
+    for minor in [0, 1, 2] {
+        let answer = exchange(rig.https(), &old_hello([3, minor])).await;
+        // protocol_version
+        assert_eq!(answer, [0x15, 3, minor, 0, 2, 2, 70], "{minor}");
+    }
+    // It speaks TLS 1.2, and offers nothing that a certificate could sign with: handshake_failure.
+    assert_eq!(exchange(rig.https(), &old_hello([3, 3])).await, [0x15, 3, 3, 0, 2, 2, 40]);
+}
+
+/// Takes these signature schemes alone.
+#[derive(Debug)]
+struct Picky(Arc<WebPkiServerVerifier>, Vec<SignatureScheme>);
+
+impl ServerCertVerifier for Picky {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.0.verify_server_cert(leaf, chain, name, ocsp, now)
+    }
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        assert!(self.1.contains(&signature.scheme));
+        self.0.verify_tls12_signature(message, leaf, signature)
+    }
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, leaf, signature)
+    }
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.1.clone()
+    }
+}
+
+fn picky(rig: &Rig, version: &'static SupportedProtocolVersion, schemes: &[SignatureScheme]) -> Arc<ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(rig.ca.root_der()).unwrap();
+    let verifier = WebPkiServerVerifier::builder(Arc::new(roots)).build().unwrap();
+    let mut config = config_with(rig, &[version], vec![X25519, SECP256R1]);
+    config.dangerous().set_certificate_verifier(Arc::new(Picky(verifier, schemes.to_vec())));
+    Arc::new(config)
+}
+
+#[tokio::test]
+async fn in_tls_1_2_a_key_on_a_curve_signs_with_the_hash_that_the_client_takes() {
+    let rig = Rig::start().await;
+    for kind in [KeyKind::EcdsaP256, KeyKind::EcdsaP384] {
+        rig.source.put(&secret_ref("one"), rig.ca.leaf(&["one.test"]).key(kind).issue().at(&kind.to_string()));
+        rig.store.secret_removed(&secret_ref("one"));
+        for scheme in [SignatureScheme::ECDSA_NISTP384_SHA384, SignatureScheme::ECDSA_NISTP256_SHA256] {
+            let session = connect(rig.https(), &picky(&rig, &TLS12, &[scheme]), "one.test").await;
+            assert!(session.is_ok(), "{kind} {scheme:?}: {session:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_signature_of_the_key_is_told_so() {
+    let rig = Rig::start().await;
+    let (rsa, p384) = (SignatureScheme::RSA_PSS_SHA256, SignatureScheme::ECDSA_NISTP384_SHA384);
+    for (version, scheme) in [(&TLS12, rsa), (&TLS13, rsa), (&TLS13, p384)] {
+        let error = connect(rig.https(), &picky(&rig, version, &[scheme]), "one.test").await.unwrap_err();
+        assert!(error.to_string().contains("HandshakeFailure"), "{version:?} {scheme:?}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn certificates_with_the_largest_keys_are_served() {
+    let rig = Rig::start().await;
+    for (name, kind) in [("p521.test", KeyKind::EcdsaP521), ("rsa.test", KeyKind::Rsa { bits: 8192 })] {
+        rig.source.put(&secret_ref(name), rig.ca.leaf(&[name]).key(kind).issue());
+        rig.bind(name, name, Visibility::External);
+        for version in [&TLS12, &TLS13] {
+            let config = Arc::new(config_with(&rig, &[version], vec![X25519]));
+            assert!(connect(rig.https(), &config, name).await.is_ok(), "{kind} {version:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -37,6 +37,26 @@ async fn what_is_cached_is_listed_with_what_its_certificate_says() -> Result<()>
 }
 
 #[tokio::test]
+async fn a_secret_that_is_refused_is_listed_with_the_reason() -> Result<()> {
+    let world = World::open(2).await?;
+    let bad = secret_of(NAMESPACE, "s1.test", &world.keys[1].chain, &world.keys[0].key);
+    world.manifests.write("secret-s1.test.yaml", &[bad])?;
+    eventually("the Secret is refused", async || {
+        ensure(world.handshake("s1.test").await.is_err(), || "it is served".to_owned())
+    })
+    .await?;
+    let printed = world.certs(&["list"]).await?;
+    for text in ["0 certificates", "refused: shop/s1.test (s1.test) since 20", "does not match", "nothing is served"] {
+        assert!(printed.out.contains(text), "{text:?} is not in {}", printed.out);
+    }
+    let listed = world.json(&["list"]).await?;
+    assert_eq!(listed[0]["refused"]["reason"], "key_mismatch");
+    let shown = world.certs(&["show", "s1.test"]).await?;
+    assert!(shown.out.contains("refused") && shown.out.contains("does not match"), "{}", shown.out);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_long_list_comes_in_pages_in_the_order_of_secrets() -> Result<()> {
     let world = World::open(5).await?;
     for number in [4, 0, 3, 1, 2] {

@@ -6,7 +6,7 @@ use futures_util::future::try_join_all;
 use http_body_util::BodyExt;
 use postern_tests::backend::Backend;
 use postern_tests::client::websocket::WebSocket;
-use postern_tests::client::{Call, hello};
+use postern_tests::client::{Call, get_plain, hello};
 use postern_tests::gateway::Options;
 use postern_tests::manifests::{secret, secret_of};
 use postern_tests::patience::eventually;
@@ -111,6 +111,59 @@ async fn a_bad_rotation_keeps_the_certificate_and_says_so() -> Result<()> {
 
     let renewed = world.scene.certificate("shop.test", &["shop.test"])?;
     world.until_serial("shop.test", renewed.serial).await
+}
+
+/// What the admin listener answers at `path`.
+async fn admin(world: &World, path: &str) -> Result<String> {
+    Ok(get_plain(world.gateway.address("admin")?, path).await?.text())
+}
+
+#[tokio::test]
+async fn a_refused_secret_is_a_fault_until_it_heals() -> Result<()> {
+    let scene = Scene::new()?;
+    let backend = Backend::http1("shop").await?;
+    scene.site("shop.test", &backend)?;
+    let (one, other) = (scene.ca.issue(&["shop.test"])?, scene.ca.issue(&["shop.test"])?);
+    scene.write("secret-shop.test", &[secret_of(NAMESPACE, "shop.test", &one.chain, &other.key)])?;
+    let world = scene.open().await?;
+    assert!(world.handshake("shop.test").await.is_err());
+    eventually("the fault is told", async || {
+        let faults = admin(&world, "/api/v1/faults").await?;
+        let says = ["\"Secret shop/shop.test\"", "\"KIngress shop/shop.test\"", "does not match", "\"error\""];
+        ensure(says.iter().all(|text| faults.contains(text)), || faults)
+    })
+    .await?;
+    let page = admin(&world, "/").await?;
+    assert!(page.contains("Faults (2)") && page.contains("Secret shop/shop.test"), "{page}");
+    assert!(world.gateway.metrics().await?.sum("postern_certstore_faulty_secrets") > 0.5);
+    let secrets = admin(&world, "/api/v1/secrets/faults").await?;
+    assert!(secrets.contains("\"reason\": \"key_mismatch\"") && secrets.contains("\"nothing\""), "{secrets}");
+
+    // It heals without anybody asking for it.
+    world.scene.certificate("shop.test", &["shop.test"])?;
+    eventually("the fault is over", async || {
+        let faults = admin(&world, "/api/v1/faults").await?;
+        ensure(faults.trim() == "[]", || faults)
+    })
+    .await?;
+    assert!(world.gateway.metrics().await?.sum("postern_certstore_faulty_secrets") < 0.5);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bad_rotation_is_a_fault_and_tells_what_is_served() -> Result<()> {
+    let (world, _backend, serial) = world().await?;
+    world.handshake("shop.test").await?;
+    let issued = world.scene.ca.issue(&["shop.test"])?;
+    world.scene.write("secret-shop.test", &[secret_of(NAMESPACE, "shop.test", &issued.chain, "no key")])?;
+    eventually("the fault is told", async || {
+        let faults = admin(&world, "/api/v1/faults").await?;
+        let says = ["tls.key holds 6 bytes that are no PEM", "the last good version"];
+        ensure(says.iter().all(|text| faults.contains(text)), || faults)
+    })
+    .await?;
+    assert_eq!(world.handshake("shop.test").await?.serial, serial);
+    Ok(())
 }
 
 #[tokio::test]

@@ -158,6 +158,24 @@ async fn a_host_outside_the_server_name_is_misdirected() -> Result<()> {
 }
 
 #[tokio::test]
+async fn hosts_that_the_certificate_covers_share_a_connection_whatever_their_secrets_are_called() -> Result<()> {
+    let scene = Scene::new()?;
+    let backend = Backend::http1("shop").await?;
+    let wildcard = scene.ca.issue(&["*.corp.test"])?;
+    for host in ["one.corp.test", "two.corp.test"] {
+        scene.site(host, &backend)?;
+        scene.write(&format!("secret-{host}"), &[secret(NAMESPACE, host, &wildcard)])?;
+    }
+    scene.site("bank.test", &backend)?;
+    let world = scene.open().await?;
+    for (host, status) in [("two.corp.test", 200), ("bank.test", 421)] {
+        let call = Call::get(&format!("https://{host}/")).http2().server_name("one.corp.test");
+        assert_eq!(world.send(&call).await?.status, status, "{host}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn hosts_of_one_certificate_share_a_connection() -> Result<()> {
     let scene = Scene::new()?;
     let backend = Backend::http1("shop").await?;

@@ -129,8 +129,8 @@ impl World {
             format!("subresource={subresource:?}"),
         ];
         let lines = metrics.lines().filter(|line| wanted.iter().all(|text| line.contains(text.as_str())));
-        let counts = lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
-        Ok(counts.map(|count| count as u64).sum())
+        let counts = lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok());
+        Ok(counts.sum())
     }
 
     /// Waits until Knative would call the service's KIngress ready.

@@ -20,5 +20,6 @@ mod sealed;
 mod secrets;
 #[cfg(test)]
 mod settings;
+mod types;
 #[cfg(test)]
 mod world;

@@ -6,8 +6,9 @@
 //!  list/watch …                        ─┘
 //! ```
 //!
-//! Each object is read, queued and let go; what is kept of it is its name. Secrets are listed as metadata, their data
-//! is fetched one by one by a [`SecretReader`] when somebody asks.
+//! Each object is read, queued and let go; what is kept of it is its name. Secrets are listed as metadata, of any type, and
+//! told if somebody refers to them ([`SecretRoster`]); their data is fetched one by one by a [`SecretReader`] when somebody
+//! asks.
 //!
 //! # Guarantees
 //! * A change is never lost: what waits for an object is replaced by what is newer, and by nothing else.
@@ -40,8 +41,10 @@ mod gate;
 mod known;
 mod lines;
 mod metrics;
+mod names;
 mod rate;
 pub(crate) mod request;
+mod roster;
 mod secret;
 mod target;
 mod version;
@@ -52,6 +55,7 @@ pub use connect::{Access, ConnectError, connect};
 pub(crate) use metrics::Verb;
 pub use metrics::describe_metrics;
 pub(crate) use rate::Rate;
+pub use roster::SecretRoster;
 pub use secret::{ReaderOptions, SecretFetchError, SecretReader};
 
 pub(crate) use target::{coordinates, object_path};
@@ -81,7 +85,7 @@ pub struct Options {
     pub scope: Scope,
     /// Each `ConfigMap` that is followed; no others are. Default: none.
     pub config_maps: Vec<ObjectRef>,
-    /// Secrets of this type are followed. Default: `kubernetes.io/tls`; `None` for all.
+    /// Only Secrets of this type are followed. Default: all.
     pub secret_type: Option<Arc<str>>,
     /// Only Secrets with these labels are followed, as a selector. Default: all.
     pub secret_labels: Option<String>,
@@ -113,7 +117,7 @@ impl Default for Options {
         Self {
             scope: Scope::AllNamespaces,
             config_maps: Vec::new(),
-            secret_type: Some("kubernetes.io/tls".into()),
+            secret_type: None,
             secret_labels: None,
             streamed_lists: true,
             page_size: 500,
@@ -141,6 +145,15 @@ impl ApiSource {
     ///
     /// The server need not be there: nothing is said until it is.
     pub fn start(client: Client, options: Options, faults: Faults) -> Self {
+        Self::begin(client, options, faults, None)
+    }
+
+    /// The same, and of Secrets only those changes are told that `roster` wants.
+    pub fn start_for(roster: Arc<SecretRoster>, client: Client, options: Options, faults: Faults) -> Self {
+        Self::begin(client, options, faults, Some(roster))
+    }
+
+    fn begin(client: Client, options: Options, faults: Faults, roster: Option<Arc<SecretRoster>>) -> Self {
         let targets = targets(&options);
         metrics::broken(0);
         let shared = Arc::new(Shared {
@@ -150,6 +163,7 @@ impl ApiSource {
             contact: Contact::default(),
             faults,
             options,
+            roster,
             lists: Semaphore::new(LISTS),
             rewinds: channel::Sender::new(0),
         });

@@ -25,6 +25,8 @@ pub(crate) struct Condition<'a> {
 pub(crate) enum Verdict {
     /// Everything that it asks for is in effect.
     Served,
+    /// The same, with an earlier version of a certificate: its newest one is refused.
+    LastGood(String),
     /// It is in effect here; the other gateways have not confirmed it yet.
     Waiting,
     /// An older object has one of its hosts.
@@ -39,6 +41,8 @@ impl Verdict {
         let good = || condition("True", "", "");
         match self {
             Self::Served => [good(), good(), good()],
+            // Knative looks at the status alone; a person reads on.
+            Self::LastGood(message) => [good(), good(), condition("True", "SecretRefused", message)],
             Self::Waiting => {
                 let waiting = || condition("Unknown", "Uninitialized", "Waiting for load balancer to be ready");
                 [good(), waiting(), waiting()]
@@ -55,6 +59,17 @@ impl Verdict {
         }
     }
 
+    /// Everything is in effect, and `message` says with which certificate.
+    pub(crate) fn last_good(mut message: String) -> Self {
+        truncate(&mut message, LONGEST_MESSAGE);
+        Self::LastGood(message)
+    }
+
+    /// Returns `true` if all that it asks for is in effect.
+    pub(crate) fn is_served(&self) -> bool {
+        matches!(self, Self::Served | Self::LastGood(_))
+    }
+
     /// The fingerprint of a status that says so of the present generation.
     pub(crate) fn print(&self, balancers: &Balancers) -> Print {
         Print::of(true, &self.conditions().map(Some), balancers)
@@ -64,6 +79,7 @@ impl Verdict {
     pub(crate) fn as_str(&self) -> &'static str {
         match self {
             Self::Served => "ready",
+            Self::LastGood(_) => "last_good",
             Self::Waiting => "waiting",
             Self::Conflict => "conflict",
             Self::Failed(_) => "failed",

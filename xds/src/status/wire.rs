@@ -32,7 +32,7 @@ pub(super) fn kingress_status(verdict: &Verdict, published: Published, balancers
     // Knative sorts conditions by type.
     let sorted = [1, 0, 2].map(|nth: usize| condition(TYPES[nth], &conditions[nth], &since(nth)));
     let mut status = json!({"observedGeneration": published.generation(), "conditions": sorted});
-    if *verdict == Verdict::Served {
+    if verdict.is_served() {
         status["publicLoadBalancer"] = json!(balancers.public);
         status["privateLoadBalancer"] = json!(balancers.private);
     }

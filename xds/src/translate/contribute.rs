@@ -41,7 +41,7 @@ impl Translator {
         let released: Vec<_> = before.filter_map(|claim| claim.secret()).filter(|old| !keeps.contains(old)).collect();
         self.state.objects.set(id, contribution);
         for secret in released {
-            self.state.secrets.remove_user(secret, id);
+            self.state.secrets.remove_user(secret, id, &mut self.pending);
         }
     }
 
@@ -54,7 +54,7 @@ impl Translator {
             if place == claims.len() {
                 claims.push(NewClaim { host: sni, routes: None, secret: None, visibility, redirect_to_https: false });
             }
-            claims[place].secret = Some(self.state.secrets.add_user(&secret, id));
+            claims[place].secret = Some(self.state.secrets.add_user(&secret, id, &mut self.pending));
         }
         claims
     }

@@ -9,6 +9,8 @@ use super::effect::{State, clusters, paths_of};
 use super::merge;
 use super::objects::{Claim, Record};
 use super::problem::Problems;
+use super::secrets::SecretId;
+use crate::object::{ObjectRef, Refusal};
 use crate::resource::cluster_parts;
 
 /// Says what keeps parts of the object from being served.
@@ -86,14 +88,37 @@ fn check_clusters(record: &Record<'_>, state: &State, problems: &mut Problems) {
     }
 }
 
+/// A Secret that cannot be served while an earlier version of it is: a KIngress is ready all the same, and says so in its
+/// status.
+fn check_refusal(record: &Record<'_>, mine: SecretId, state: &State, problems: &mut Problems) {
+    let Some(refusal) = state.secrets.refusal(mine) else { return };
+    let message = refused(&state.secrets.object(mine), refusal);
+    if refusal.has_last_good && record.is_kingress() {
+        problems.warn("spec.tls", message);
+    } else {
+        problems.error("spec.tls", message);
+    }
+}
+
+/// What is said of a Secret that is refused.
+pub(super) fn refused(secret: &ObjectRef, refusal: &Refusal) -> String {
+    let Refusal { why, has_last_good } = refusal;
+    let instead = if *has_last_good { "; its last good version is served" } else { "" };
+    format!("Secret {secret} cannot be served: {why}{instead}")
+}
+
 fn check_secrets(record: &Record<'_>, state: &State, problems: &mut Problems) {
-    let mut missing = Vec::new();
+    let (mut missing, mut checked) = (Vec::new(), Vec::new());
     for claim in record.claims() {
         let Some(mine) = claim.secret() else { continue };
         let secret = state.secrets.object(mine);
         if !state.secrets.exists(mine) && !missing.contains(&mine) {
             missing.push(mine);
             problems.error("spec.tls", format_args!("Secret {secret} does not exist; it is used once it does"));
+        }
+        if !checked.contains(&mine) {
+            checked.push(mine);
+            check_refusal(record, mine, state, problems);
         }
         let sni = claim.host();
         let Some((winner, theirs)) = state.binding_claim(&sni) else { continue };

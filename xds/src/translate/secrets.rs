@@ -4,11 +4,12 @@ use std::hash::BuildHasher;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use hashbrown::HashTable;
+use hashbrown::{HashMap, HashTable};
 
 use super::pending::Pending;
 use super::users::{Crowds, IngressId, Users};
-use crate::object::{ObjectRef, SecretMeta};
+use crate::object::{ObjectRef, Refusal, SecretMeta};
+use crate::source::api::SecretRoster;
 use crate::store::{NamespaceId, Namespaces, Slots};
 
 /// The number of a Secret.
@@ -22,6 +23,10 @@ pub(super) struct Secrets {
     namespaces: Namespaces,
     crowds: Crowds,
     hasher: foldhash::fast::RandomState,
+    /// Says which Secrets exist, where they are not all told.
+    roster: Option<Arc<SecretRoster>>,
+    /// Secrets that cannot be served, and why.
+    refused: HashMap<SecretId, Refusal, foldhash::fast::RandomState>,
 }
 
 /// 32 bytes.
@@ -39,24 +44,106 @@ impl Secrets {
     /// How many Secrets, index entries and what goes with them there are.
     #[cfg(test)]
     pub(super) fn size(&self) -> usize {
-        self.slots.len() + self.index.len() + self.namespaces.len() + self.crowds.len()
+        self.slots.len() + self.index.len() + self.namespaces.len() + self.crowds.len() + self.refused.len()
+    }
+
+    /// From now on, only Secrets are told that somebody refers to, and the roster says which of these exist.
+    pub(super) fn set_roster(&mut self, roster: Arc<SecretRoster>) {
+        self.roster = Some(roster);
     }
 
     /// The Secret is there, in this version.
     pub(super) fn apply(&mut self, secret: &SecretMeta, pending: &mut Pending) {
-        let id = self.slot(&secret.object);
+        match &self.roster {
+            Some(_) => self.look_up(&secret.object, pending),
+            None => self.set(&secret.object, &secret.version, pending),
+        }
+    }
+
+    /// The Secret is gone.
+    pub(super) fn remove(&mut self, object: &ObjectRef, pending: &mut Pending) {
+        match &self.roster {
+            Some(_) => self.look_up(object, pending),
+            None => self.unset(object, pending),
+        }
+    }
+
+    /// Somebody refers to the Secret from now on.
+    pub(super) fn add_user(&mut self, object: &ObjectRef, user: IngressId, pending: &mut Pending) -> SecretId {
+        let id = self.slot(object);
+        let Some(secret) = self.slots.get_mut(id) else { return id };
+        let is_first = secret.users.is_empty();
+        secret.users = self.crowds.insert(secret.users, user);
+        if let Some(roster) = self.roster.as_ref().filter(|_| is_first)
+            && let Some(version) = roster.follow(object)
+        {
+            self.set(object, &version, pending);
+        }
+        id
+    }
+
+    /// Somebody no longer refers to the Secret.
+    pub(super) fn remove_user(&mut self, id: SecretId, user: IngressId, pending: &mut Pending) {
         let object = self.object(id);
-        let fingerprint = NonZeroU64::new(self.hasher.hash_one(&secret.version)).unwrap_or(NonZeroU64::MAX);
+        let Some(secret) = self.slots.get_mut(id) else { return };
+        secret.users = self.crowds.remove(secret.users, user);
+        if let Some(roster) = self.roster.as_ref().filter(|_| secret.users.is_empty()) {
+            roster.leave(&object);
+            // Of what is not told any more, nothing is kept.
+            if !roster.keeps(&object) {
+                self.unset(&object, pending);
+            }
+        }
+        self.drop_unused(id);
+    }
+
+    /// Says that the Secret cannot be served, or that it can.
+    pub(super) fn refuse(&mut self, object: &ObjectRef, refusal: Option<&Refusal>, pending: &mut Pending) {
+        let Some(id) = self.find(object) else { return };
+        let before = match refusal {
+            Some(refusal) => self.refused.insert(id, refusal.clone()),
+            None => self.refused.remove(&id),
+        };
+        if before.as_ref() != refusal {
+            let users = self.slots.get(id).map_or(Users::NONE, |secret| secret.users);
+            pending.recheck(self.crowds.iter(users));
+        }
+    }
+
+    /// Why the Secret cannot be served, if it can't.
+    pub(super) fn refusal(&self, id: SecretId) -> Option<&Refusal> {
+        self.refused.get(&id)
+    }
+
+    /// Asks the roster what the Secret is like now: an event may have waited while nobody referred to it.
+    fn look_up(&mut self, object: &ObjectRef, pending: &mut Pending) {
+        let Some(roster) = &self.roster else { return };
+        let has_users =
+            self.find(object).and_then(|id| self.slots.get(id)).is_some_and(|secret| !secret.users.is_empty());
+        if !has_users && !roster.keeps(object) {
+            return;
+        }
+        match roster.version(object) {
+            Some(version) => self.set(object, &version, pending),
+            // What is kept may have been loaded before its first change.
+            None if !has_users => pending.touch_secret(object, Some(NonZeroU64::MAX), None),
+            None => self.unset(object, pending),
+        }
+    }
+
+    fn set(&mut self, object: &ObjectRef, version: &Arc<str>, pending: &mut Pending) {
+        let id = self.slot(object);
+        let object = self.object(id);
+        let fingerprint = NonZeroU64::new(self.hasher.hash_one(version)).unwrap_or(NonZeroU64::MAX);
         let Some(entry) = self.slots.get_mut(id) else { return };
-        pending.touch_secret(&object, entry.version, Some(&secret.version));
+        pending.touch_secret(&object, entry.version, Some(version));
         if entry.version.is_none() {
             pending.recheck(self.crowds.iter(entry.users));
         }
         entry.version = Some(fingerprint);
     }
 
-    /// The Secret is gone.
-    pub(super) fn remove(&mut self, object: &ObjectRef, pending: &mut Pending) {
+    fn unset(&mut self, object: &ObjectRef, pending: &mut Pending) {
         let Some(id) = self.find(object) else { return };
         let object = self.object(id);
         let Some(entry) = self.slots.get_mut(id) else { return };
@@ -64,23 +151,6 @@ impl Secrets {
         pending.recheck(self.crowds.iter(entry.users));
         entry.version = None;
         self.drop_unused(id);
-    }
-
-    /// Somebody refers to the Secret from now on.
-    pub(super) fn add_user(&mut self, object: &ObjectRef, user: IngressId) -> SecretId {
-        let id = self.slot(object);
-        if let Some(secret) = self.slots.get_mut(id) {
-            secret.users = self.crowds.insert(secret.users, user);
-        }
-        id
-    }
-
-    /// Somebody no longer refers to the Secret.
-    pub(super) fn remove_user(&mut self, id: SecretId, user: IngressId) {
-        if let Some(secret) = self.slots.get_mut(id) {
-            secret.users = self.crowds.remove(secret.users, user);
-            self.drop_unused(id);
-        }
     }
 
     /// The Secret's name; an empty one if there is no such Secret.
@@ -130,6 +200,7 @@ impl Secrets {
         if let Ok(entry) = self.index.find_entry(hash(&self.slots, id, &self.hasher), |found| *found == id) {
             entry.remove();
         }
+        self.refused.remove(&id);
         if let Some(gone) = self.slots.remove(id) {
             self.namespaces.leave(gone.namespace);
         }

@@ -87,7 +87,7 @@ impl Translator {
         let verdict = self.verdict(record, faults);
         let print = verdict.print(&hook.balancers);
         let status = (print != published.print()).then(|| {
-            let probe = (verdict == Verdict::Served).then(|| probe(record)).flatten();
+            let probe = verdict.is_served().then(|| probe(record)).flatten();
             Written::KIngress { verdict, published, probe }
         });
         (status.is_some() || removes_finalizer).then_some(Wanted { removes_finalizer, status, print })
@@ -107,7 +107,17 @@ impl Translator {
         if !record.in_effect() {
             return Verdict::Conflict;
         }
-        Verdict::of_faults(&faults()).unwrap_or(Verdict::Served)
+        let served = || self.last_good_of(record).map_or(Verdict::Served, Verdict::last_good);
+        Verdict::of_faults(&faults()).unwrap_or_else(served)
+    }
+
+    /// What is wrong with the newest version of a Secret of which an earlier one is served.
+    fn last_good_of(&self, record: &Record<'_>) -> Option<String> {
+        let secrets = &self.state.secrets;
+        record.claims().filter_map(|claim| claim.secret()).find_map(|secret| {
+            let refusal = secrets.refusal(secret)?;
+            Some(references::refused(&secrets.object(secret), refusal))
+        })
     }
 
     fn faults_of_references(&self, record: &Record<'_>) -> Vec<Fault> {

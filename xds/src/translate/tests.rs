@@ -16,6 +16,7 @@ mod faults;
 mod histories;
 mod ingress;
 mod kingress;
+mod secrets;
 mod updates;
 mod withheld;
 

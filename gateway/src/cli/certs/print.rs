@@ -6,11 +6,12 @@ use bytesize::ByteSize;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-/// One line for each certificate, with what is wrong below it.
+/// One line for each certificate, with what is wrong below it, and one for each Secret that is refused.
 pub(super) fn list(answer: &Value) -> String {
-    let certificates = answer.as_array().map_or(&[][..], Vec::as_slice);
+    let all = answer.as_array().map_or(&[][..], Vec::as_slice);
+    let (refused, certificates): (Vec<_>, Vec<_>) = all.iter().partition(|entry| entry["refused"].is_object());
     let mut table = Table::new(&["SECRET", "SERVER NAMES", "EXPIRES", "USED", "SIZE", "SOURCE"]);
-    for certificate in certificates {
+    for certificate in &certificates {
         table.row([
             text(&certificate["secret"]),
             names(certificate),
@@ -23,7 +24,15 @@ pub(super) fn list(answer: &Value) -> String {
             table.note(format!("  last good; the newer one cannot be served: {}{}", clean(error), retry(certificate)));
         }
     }
-    format!("{table}{} certificates\n", certificates.len())
+    let mut lines = format!("{table}{} certificates\n", certificates.len());
+    for entry in refused {
+        let (secret, names) = (text(&entry["secret"]), names(entry));
+        let refused = &entry["refused"];
+        let (message, note, since) = (text(&refused["message"]), text(&refused["note"]), text(&refused["since"]));
+        // Writing to a String cannot fail.
+        let _ = writeln!(lines, "refused: {secret} ({names}) since {since}\n  {message}\n  {note}");
+    }
+    lines
 }
 
 /// What a server name leads to.
@@ -43,6 +52,16 @@ pub(super) fn show(answer: &Value) -> String {
         let failures = refusal["failures"].as_u64().unwrap_or(0);
         lines.add("refused", clean(refusal["reason"].as_str().unwrap_or_default()));
         lines.add("", format!("{failures} times in a row{}", retry(refusal)));
+    }
+    let fault = &answer["fault"];
+    if fault["refused"].is_object() {
+        let refused = &fault["refused"];
+        lines
+            .add("newest version", format!("refused since {}: {}", text(&refused["since"]), text(&refused["message"])));
+        lines.add("", text(&refused["note"]));
+    }
+    for warning in fault["warnings"].as_array().into_iter().flatten() {
+        lines.add("warning", text(&warning["message"]));
     }
     let certificate = &answer["certificate"];
     if certificate.is_object() {

@@ -28,7 +28,15 @@ impl World {
 
     fn with(api: &ScriptedApi, options: Options) -> Self {
         let faults = Faults::default();
-        let source = ApiSource::start(api.client(), options, faults.clone());
+        Self::of(ApiSource::start(api.client(), options, faults.clone()), faults)
+    }
+
+    fn for_roster(api: &ScriptedApi, roster: Arc<SecretRoster>, options: Options) -> Self {
+        let faults = Faults::default();
+        Self::of(ApiSource::start_for(roster, api.client(), options, faults.clone()), faults)
+    }
+
+    fn of(source: ApiSource, faults: Faults) -> Self {
         Self { source, faults, services: BTreeMap::new(), others: Vec::new(), synced: false }
     }
 

@@ -22,9 +22,10 @@ use super::Options;
 use super::backoff::{Backoff, jittered};
 use super::decode::{self, Item, Wrong};
 use super::gate::{Contact, Gate};
-use super::known::Known;
 use super::metrics::KindMetrics;
+use super::names::Names;
 use super::request::Failure;
+use super::roster::SecretRoster;
 use super::target::Target;
 use crate::fault::{Fault, Faults, Finder, Severity, Subject};
 use crate::object::{ObjectEvent, ObjectKey, ObjectRef};
@@ -50,6 +51,8 @@ pub(super) struct Shared {
     pub(super) contact: Contact,
     pub(super) faults: Faults,
     pub(super) options: Options,
+    /// Says which Secrets are told; without it, all are.
+    pub(super) roster: Option<Arc<SecretRoster>>,
     /// Held while listing, so that the pages of few lists are in memory at a time.
     pub(super) lists: Semaphore,
     /// Counts how often the server was seen to go back.
@@ -60,7 +63,7 @@ pub(super) struct Shared {
 pub(super) struct Watcher {
     shared: Arc<Shared>,
     target: Target,
-    known: Known,
+    known: Names,
     /// Objects that are there and cannot be read.
     faulty: HashSet<ObjectRef>,
     /// Where to continue watching; `None` if everything has to be listed.
@@ -109,7 +112,7 @@ impl Watcher {
             streamed: options.streamed_lists,
             page_size: options.page_size,
             metrics: KindMetrics::new(target.kind),
-            known: Known::default(),
+            known: Names::of(&target, shared.roster.as_ref()),
             faulty: HashSet::new(),
             position: None,
             latest: None,
@@ -282,13 +285,15 @@ impl Watcher {
         };
         let Item { key, version, object } = item;
         let before = self.known.len();
-        self.known.insert(&key.object);
+        let is_told = self.known.insert(&key.object, &version);
         self.metrics.known(before, self.known.len());
         match object {
             Ok(object) => {
                 self.mend(&key);
-                let object = self.with_type(object);
-                self.shared.queue.push(key, ObjectEvent::Applied(object), json.len()).await;
+                if is_told {
+                    let object = self.with_type(object);
+                    self.shared.queue.push(key, ObjectEvent::Applied(object), json.len()).await;
+                }
             }
             Err(wrong) => self.reject(key, wrong),
         }
@@ -299,10 +304,12 @@ impl Watcher {
     async fn delete(&mut self, json: &str) -> Option<String> {
         let (key, version) = decode::head(self.target.kind, json).ok()?;
         let before = self.known.len();
-        self.known.remove(&key.object);
+        let is_told = self.known.remove(&key.object);
         self.metrics.known(before, self.known.len());
         self.mend(&key);
-        self.shared.queue.push(key.clone(), ObjectEvent::Deleted(key), 0).await;
+        if is_told {
+            self.shared.queue.push(key.clone(), ObjectEvent::Deleted(key), 0).await;
+        }
         Some(version)
     }
 

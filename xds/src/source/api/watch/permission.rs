@@ -66,7 +66,7 @@ impl Watcher {
         }
     }
 
-    /// A Secret is listed by its type alone, so the type is known though the metadata does not have it.
+    /// Where Secrets of one type are listed, it is known though the metadata does not have it.
     pub(super) fn with_type(&self, mut object: Object) -> Object {
         if let Object::Secret(secret) = &mut object {
             secret.secret_type.clone_from(&self.shared.options.secret_type);
