@@ -27,7 +27,7 @@ impl Desk {
             // Bounded by the cache: an entry that is evicted takes its retry along.
             retries: Backoffs::new(limits.backoff.clone(), usize::MAX),
             dirty: Dirty::default(),
-            faults: Faults::new(limits.refusals),
+            faults: Faults::new(limits.refusals.min(MOST_FAULTS)),
         }
     }
 
@@ -39,6 +39,9 @@ impl Desk {
         self.faults.forget(secret);
     }
 }
+
+/// Refused Secrets that are told of at a time, up to 1.2 KiB each. More are counted by their handshakes alone.
+const MOST_FAULTS: usize = 1_024;
 
 /// Cached Secrets that changed and are to be loaded again: each once, however often it changed.
 #[derive(Default)]

@@ -15,6 +15,9 @@ use crate::warning::Warning;
 /// Warnings that are kept of one Secret: a certificate for many names may cover none of them.
 const WARNINGS: usize = 8;
 
+/// Secrets with warnings that are told of at a time. Where thousands have them, they are alike.
+const WARNED: usize = 256;
+
 const REFUSED: &str = "postern_certstore_faulty_secrets";
 
 /// What is served in place of a version that is refused.
@@ -69,7 +72,7 @@ pub(super) struct Faults {
 type Table<T> = HashMap<SecretRef, T, foldhash::fast::RandomState>;
 
 impl Faults {
-    /// Holds at most `limit` refused Secrets, and as many with warnings.
+    /// Holds at most `limit` refused Secrets, and [`WARNED`] with warnings.
     pub(super) fn new(limit: usize) -> Self {
         let (refused, warned) = (Table::default(), Table::default());
         Self { limit, refused, warned, counts: HashMap::new(), revision: watch::Sender::new(0) }
@@ -103,7 +106,7 @@ impl Faults {
         let was_refused = self.end(secret);
         let before = self.warned.remove(secret);
         let differs = before.as_deref().unwrap_or_default() != warnings;
-        if !warnings.is_empty() && (before.is_some() || self.warned.len() < self.limit) {
+        if !warnings.is_empty() && (before.is_some() || self.warned.len() < self.limit.min(WARNED)) {
             self.warned.insert(secret.clone(), warnings);
         }
         if was_refused || differs {
@@ -114,7 +117,7 @@ impl Faults {
     /// One more thing is wrong with what is served.
     pub(super) fn warned(&mut self, warning: &Warning) {
         let secret = warning.secret();
-        if !self.warned.contains_key(secret) && self.warned.len() >= self.limit {
+        if !self.warned.contains_key(secret) && self.warned.len() >= self.limit.min(WARNED) {
             return;
         }
         let warnings = self.warned.entry(secret.clone()).or_default();
@@ -177,6 +180,8 @@ impl Faults {
 /// Describes the metric of this module to the recorder.
 pub(crate) fn describe_metrics() {
     metrics::describe_gauge!(REFUSED, "Secrets whose newest version is refused, by reason.");
+    // From the beginning: who watches it has to see that there are none.
+    gauge!(REFUSED, "reason" => "key_mismatch").set(0.0);
 }
 
 #[cfg(test)]

@@ -93,7 +93,7 @@ async fn the_last_good_certificate_is_told_from_the_bad_one_that_should_replace_
     })
     .await?;
     let error = listed[0]["lastError"].as_str().unwrap_or_default();
-    assert!(error.contains("tls.key does not match"), "{error}");
+    assert!(error.contains("does not match the first certificate in tls.crt"), "{error}");
     assert!(listed[0]["retryInSeconds"].is_number(), "{listed}");
     assert_eq!(world.handshake("s0.test").await?, serial);
     assert_eq!(world.json(&["show", "s0.test"]).await?["state"], "last good");

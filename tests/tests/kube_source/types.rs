@@ -39,7 +39,7 @@ async fn a_secret_of_any_type_is_served_renewed_and_removed_as_in_a_directory() 
             })
             .await?;
         }
-        world.cluster.delete(Kind::Secret, "shop", &service.secret_name())?;
+        assert!(world.cluster.delete(Kind::Secret, "shop", &service.secret_name()));
         eventually("the certificate is gone", async || {
             let served = world.serial_of(&service.external_host()).await;
             ensure(served.is_err(), || format!("{served:?} is served"))
