@@ -23,7 +23,7 @@ pub(crate) struct LogLevel(reload::Handle<EnvFilter, Registry>);
 impl LogLevel {
     /// From now on it is this one; what is not understood of it is left out.
     pub(crate) fn set(&self, level: &str) {
-        if let Err(error) = self.0.reload(EnvFilter::new(quiet(level))) {
+        if let Err(error) = self.0.reload(EnvFilter::new(level)) {
             tracing::warn!(%error, level, "cannot change the log level");
         }
     }
@@ -34,7 +34,7 @@ impl LogLevel {
 ///
 /// `level` holds tracing's filter directives; what it does not understand is left out.
 pub(crate) fn init_logs(format: LogFormat, level: &str) -> LogLevel {
-    let (filter, handle) = reload::Layer::new(EnvFilter::new(quiet(level)));
+    let (filter, handle) = reload::Layer::new(EnvFilter::new(level));
     let registry = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     // It fails only where a subscriber is installed already, as a test may have done.
@@ -45,16 +45,6 @@ pub(crate) fn init_logs(format: LogFormat, level: &str) -> LogLevel {
         LogFormat::Json => registry.with(layer.json().flatten_event(true).with_current_span(false)).try_init(),
     };
     LogLevel(handle)
-}
-
-/// pingora logs what clients and endpoints do wrong; that is counted and answered by us, so it is heard only on demand.
-fn quiet(level: &str) -> String {
-    format!("{level},pingora_core=off,pingora_proxy=off,pingora_pool=off,pingora_runtime=off,{}", explicit(level))
-}
-
-/// Directives for single targets win over the quieting ones.
-fn explicit(level: &str) -> String {
-    level.split(',').filter(|directive| directive.contains('=')).collect::<Vec<_>>().join(",")
 }
 
 /// Records metrics of this process for Prometheus.

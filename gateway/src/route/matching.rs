@@ -1,4 +1,4 @@
-//! The decision about a request: a function of the tables and a few facts, without pingora.
+//! The decision about a request: a function of the tables and a few facts.
 
 use std::sync::Arc;
 
