@@ -19,4 +19,6 @@ mod secrets;
 #[cfg(test)]
 mod settings;
 #[cfg(test)]
+mod types;
+#[cfg(test)]
 mod world;
