@@ -172,7 +172,8 @@ pub enum SecretError {
     },
     /// The private key does not belong to a certificate of the chain.
     #[error(
-        "secret {secret}: tls.key, {key}, does not match the first certificate in tls.crt, for {leaf}, nor another one in it"
+        "secret {secret}: tls.key does not match the first certificate in tls.crt, nor another one in it: it holds {key}, and \
+         that certificate is for {leaf}"
     )]
     KeyMismatch {
         /// Which Secret.
@@ -319,9 +320,10 @@ impl CertError {
         }
     }
 
-    /// True when it tells something of the Secret that its owner can mend.
+    /// True when it tells something of the Secret that its owner can mend. That there is none is said of whoever names it.
     pub(crate) fn is_fault(&self) -> bool {
-        self.is_rejection() || matches!(self, Self::Source { source, .. } if source.is_gone())
+        let is_denied = matches!(self, Self::Source { source, .. } if matches!(**source, SourceError::Forbidden));
+        is_denied || self.is_rejection()
     }
 
     /// True when the Secret was delivered, and what it holds cannot be served.

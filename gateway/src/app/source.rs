@@ -109,6 +109,8 @@ fn api_options(kube: &KubeConfig, config_maps: Vec<ObjectRef>) -> api::Options {
     if !kube.namespaces.is_empty() {
         options.scope = Scope::Namespaces(kube.namespaces.iter().map(|name| name.as_str().into()).collect());
     }
+    // Any may hold a certificate.
+    options.secret_type = None;
     options.secret_labels.clone_from(&kube.secret_selector);
     options
 }

@@ -22,4 +22,6 @@ mod secrets;
 mod settings;
 mod types;
 #[cfg(test)]
+mod types;
+#[cfg(test)]
 mod world;

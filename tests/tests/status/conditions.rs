@@ -1,7 +1,10 @@
 //! What becomes false becomes true again by itself: each reason twice, so that the way back is open the second time too.
 
+use postern_tests::ca::Issued;
+use postern_tests::client::TlsClient;
 use postern_tests::cluster::fault::Matcher;
 use postern_tests::cluster::{Fault, Kind, KnativeService, Rule, Verb};
+use postern_tests::gateway::Gateway;
 use postern_tests::manifests::{KIngress, PathRule, Rule as KRule};
 use postern_tests::patience::eventually;
 use postern_tests::{Result, ensure};
@@ -35,6 +38,50 @@ async fn a_missing_secret() -> Result<()> {
         Ok(world.service.secret_with(&world.cluster.ca().issue(&[&world.service.external_host()])?))
     })
     .await
+}
+
+/// Puts the service's Secret with a key of another certificate, and has it loaded.
+async fn refuse(world: &World, gateway: &Gateway) -> Result<()> {
+    let host = world.service.external_host();
+    let (one, other) = (world.cluster.ca().issue(&[&host])?, world.cluster.ca().issue(&[&host])?);
+    world.cluster.apply(world.service.secret_with(&Issued { key: other.key, ..one }))?;
+    // Whether it is served depends on what was served before.
+    let tls = TlsClient::new(world.cluster.ca())?;
+    let _ = tls.handshake(gateway.address("external-https")?, Some(&host)).await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_served() -> Result<()> {
+    let (world, gateway) = World::with_gateway().await?;
+    world.ready("cart").await?;
+    for _ in 0..2 {
+        refuse(&world, &gateway).await?;
+        world.says("cart", "Ready", FAILED.0, FAILED.1).await?;
+        let message = condition(&world.kingress(), "Ready")["message"].to_string();
+        assert!(message.contains("Secret shop/route-cart cannot be served: tls.key does not match"), "{message}");
+        let good = world.cluster.ca().issue(&[&world.service.external_host()])?;
+        world.cluster.apply(world.service.secret_with(&good))?;
+        world.ready("cart").await?;
+        assert!(condition(&world.kingress(), "Ready")["message"].is_null());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_renewed_secret_that_cannot_be_served_while_the_last_good_one_is() -> Result<()> {
+    let (world, gateway) = World::with_gateway().await?;
+    world.ready("cart").await?;
+    let tls = TlsClient::new(world.cluster.ca())?;
+    let host = world.service.external_host();
+    tls.handshake(gateway.address("external-https")?, Some(&host)).await?;
+    refuse(&world, &gateway).await?;
+    world.says("cart", "Ready", "True", "SecretRefused").await?;
+    let message = condition(&world.kingress(), "Ready")["message"].to_string();
+    assert!(message.contains("its last good version is served"), "{message}");
+    let good = world.cluster.ca().issue(&[&host])?;
+    world.cluster.apply(world.service.secret_with(&good))?;
+    world.says("cart", "Ready", "True", "").await
 }
 
 #[tokio::test]

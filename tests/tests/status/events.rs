@@ -1,11 +1,28 @@
 //! Events for rejected objects.
 
+use postern_tests::client::TlsClient;
 use postern_tests::cluster::{Kind, Verb};
-use postern_tests::manifests::Ingress;
+use postern_tests::manifests::{Ingress, secret_of};
 use postern_tests::patience::eventually;
 use postern_tests::{Result, ensure};
 
 use crate::world::{World, a_while};
+
+#[tokio::test]
+async fn an_ingress_whose_secret_cannot_be_served_gets_an_event() -> Result<()> {
+    let world = World::new().await?;
+    let ingress = Ingress::new("shop", "plain").class("postern").tls(&["plain.test"], "plain");
+    world.cluster.apply(ingress.rule(Some("plain.test"), &[("Prefix", "/", "cart-00001")]).object())?;
+    world.cluster.apply(secret_of("shop", "plain", "no certificate", "no key"))?;
+    let gateway = world.gateway("one", &[]).await?;
+    let tls = TlsClient::new(world.cluster.ca())?;
+    let served = tls.handshake(gateway.address("external-https")?, Some("plain.test")).await;
+    assert!(served.is_err());
+    eventually("the event is there", async || {
+        ensure(world.cluster.count(Kind::Event) == 1, || format!("{} events", world.cluster.count(Kind::Event)))
+    })
+    .await
+}
 
 #[tokio::test]
 async fn a_rejected_ingress_gets_one_event_that_says_why() -> Result<()> {

@@ -85,7 +85,8 @@ pub struct Options {
     pub scope: Scope,
     /// Each `ConfigMap` that is followed; no others are. Default: none.
     pub config_maps: Vec<ObjectRef>,
-    /// Only Secrets of this type are followed. Default: all.
+    /// Secrets of this type are followed. Default: `kubernetes.io/tls`; `None` for all, which is for a
+    /// [`SecretRoster`].
     pub secret_type: Option<Arc<str>>,
     /// Only Secrets with these labels are followed, as a selector. Default: all.
     pub secret_labels: Option<String>,
@@ -117,7 +118,7 @@ impl Default for Options {
         Self {
             scope: Scope::AllNamespaces,
             config_maps: Vec::new(),
-            secret_type: None,
+            secret_type: Some("kubernetes.io/tls".into()),
             secret_labels: None,
             streamed_lists: true,
             page_size: 500,

@@ -25,7 +25,7 @@ async fn secrets_are_listed_and_watched_as_metadata_alone() {
     assert_eq!(seen.len(), 2);
     for request in seen {
         assert!(request.accept.contains("as=PartialObjectMetadata"), "{request:?}");
-        assert!(request.uri.contains("labelSelector=a%3Db") && !request.uri.contains("fieldSelector"), "{request:?}");
+        assert!(request.uri.contains("fieldSelector=type%3Dkubernetes.io%2Ftls&labelSelector=a%3Db"), "{request:?}");
     }
 }
 
@@ -42,8 +42,9 @@ async fn of_secrets_those_are_told_that_somebody_refers_to() {
     );
     let roster = SecretRoster::new();
     assert_eq!(roster.follow(&secret()), None);
-    let mut world = World::for_roster(&api, Arc::clone(&roster), paged());
+    let mut world = World::for_roster(&api, Arc::clone(&roster), Options { secret_type: None, ..paged() });
     world.synced().await;
+    assert!(!api.seen("secrets")[0].uri.contains("fieldSelector"));
     assert_eq!(world.others, [ObjectKey { kind: ObjectKind::Secret, object: secret() }]);
     assert_eq!(roster.version(&secret()).as_deref(), Some("4"));
     let helm = ObjectRef::new("shop", "sh.helm.release.v1.a.v1");
