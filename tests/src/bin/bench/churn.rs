@@ -1,4 +1,4 @@
-//! Requests while routes are created at a rate: what that adds to their time, and how soon a new host is served.
+//! Requests while routes are created at a rate: their time compared with that before, and the time until a new host is served.
 //!
 //! ```text
 //!  this process ─ creates services ─► simulated cluster ─ watch ─► gateway ──► backends
@@ -31,7 +31,7 @@ mod served;
 use load::Outcome;
 use served::Poller;
 
-/// How much slower the 99th percentile of requests may be during churn.
+/// Factor by which the 99th percentile of requests may rise during churn.
 const SLOWER: f64 = 1.5;
 
 /// A new host is served within this.
@@ -57,7 +57,7 @@ pub(crate) struct Arguments {
     /// Seconds of requests without churn, before it.
     #[arg(long, default_value_t = 15)]
     base_seconds: u32,
-    /// How often all of it is done.
+    /// Number of runs.
     #[arg(long, default_value_t = 1)]
     repeat: usize,
     /// Lets the gateway write status.
@@ -104,7 +104,7 @@ pub(crate) async fn measure(arguments: &Arguments) -> Result<ExitCode> {
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What one run found.
+/// Figures of one run.
 struct Found {
     before: Outcome,
     during: Outcome,

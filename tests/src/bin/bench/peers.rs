@@ -45,13 +45,13 @@ pub(crate) use visitor::main as visit;
 /// `.ci/install-peers` gets them.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Arguments {
-    /// What is measured; by default all.
+    /// Cases to be measured; by default all.
     #[arg(long, value_enum, value_delimiter = ',')]
     case: Vec<Case>,
-    /// Who is measured; by default all, and an earlier build if `--baseline` names one.
+    /// Peers to be measured beside Postern; by default all.
     #[arg(long, value_enum, value_delimiter = ',')]
     peer: Vec<Kind>,
-    /// Whether requests are logged: not at all, or in each peer's own format to a file.
+    /// Access log: none, or one in each peer's own format to a file.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "off,default")]
     access_log: Vec<AccessLog>,
     /// Rounds of each case.

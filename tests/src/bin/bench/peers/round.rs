@@ -14,7 +14,7 @@ use super::upstream::Upstream;
 /// A turn that only opens connections and warms caches up.
 const WARM_UP: u32 = 1;
 
-/// What a peer's turn found; CPU times in seconds.
+/// Figures of a peer's turn; CPU times in seconds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Turn {
     #[serde(skip)]

@@ -15,7 +15,7 @@ pub(super) struct Upstream {
     pub(super) process: Process,
     pub(super) http1: SocketAddr,
     pub(super) h2c: SocketAddr,
-    /// What nginx cannot be: it reads uploads to their end before it answers, and echoes messages.
+    /// Backends that read uploads to their end before they answer, and echo messages; nginx does neither.
     backends: Backends,
     pub(super) own: SocketAddr,
     /// The same for HTTP/2.
@@ -40,7 +40,7 @@ impl Upstream {
 }
 
 impl Upstream {
-    /// What all processes of the upstream have used.
+    /// Memory and CPU time of all processes of the upstream.
     pub(super) fn used(&self) -> Result<Used> {
         let pid = self.backends.pid().ok_or("the backends have ended")?;
         Ok(self.process.used()?.and(used_by(pid)?))
