@@ -173,7 +173,7 @@ mod tests {
 
     fn turn(kind: Kind, proxy: f64, client: f64) -> Turn {
         let outcome = Outcome { succeeded: 1_000, failed: 1, ..Outcome::default() };
-        Turn { kind, proxy, client, upstream: 0.1, outcome }
+        Turn { kind, proxy, client, upstream: 0.1, rate: 1_000.0, outcome }
     }
 
     #[test]
