@@ -42,7 +42,7 @@ pub(crate) const UPLOAD: &str = "/-/upload";
 /// Path of a WebSocket whose bytes come back.
 pub(crate) const ECHO: &str = "/-/echo";
 
-/// What the preface of HTTP/2 seems to ask for.
+/// Target of the request line that the preface of HTTP/2 looks like.
 const PREFACE: &str = "*";
 
 /// Path of a response of this many bytes.

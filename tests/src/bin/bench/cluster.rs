@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use postern_tests::Result;
 use postern_tests::client::TlsClient;
 use postern_tests::cluster::ClusterProcess;
-use postern_tests::gateway::{ON_LOOPBACK, Program};
+use postern_tests::gateway::{ON_LOOPBACK, Program, Usage};
 use serde_json::Value;
 
 use crate::CLUSTER;
@@ -32,6 +32,11 @@ impl Cluster {
         // it is not part of starting.
         let [source, status] = ["--source=kube", "--status=off"].map(str::to_owned);
         [source, status, ON_LOOPBACK.to_owned(), "--kubeconfig".to_owned(), kubeconfig]
+    }
+
+    /// Memory and CPU time it has used so far.
+    pub(crate) fn usage(&self) -> Result<Usage> {
+        self.process.usage()
     }
 
     /// A command of the simulated cluster, and its answer.

@@ -1,4 +1,4 @@
-//! Whether the gateway holds against attackers: in a real memory cgroup, with a CPU quota, while somebody else visits it.
+//! Trials of the gateway against attackers: in a real memory cgroup, with a CPU quota, while another client visits it.
 //!
 //! ```text
 //!  attacker (a process) ──► gateway (a process in a cgroup) ──► backends (a process)
@@ -38,9 +38,9 @@ use trial::Trial;
 /// Files that the attacker, the backends and the gateway may each want to open.
 const FILES: u64 = 20_000;
 
-/// Whether the gateway holds against attackers within a memory limit and a CPU quota.
+/// Attacks on the gateway within a memory limit and a CPU quota.
 ///
-/// Exits with 1 if it does not. Needs permission to create control groups.
+/// Exits with 1 if it does not hold. Needs permission to create control groups.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Arguments {
     /// Memory limits of the gateway, one after the other.

@@ -52,7 +52,7 @@ const VISITOR: &str = "peers-visitor";
 /// The first argument with which this executable is a simulated cluster.
 const CLUSTER: &str = "simulated-cluster";
 
-/// What the gateway costs.
+/// Benchmarks of the gateway.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "bench")]
 struct Arguments {
@@ -94,13 +94,13 @@ enum Cost {
     Idle(Figures),
 }
 
-/// How figures are taken and shown.
+/// Options of benchmarks that print figures.
 #[derive(Clone, Debug, Args)]
 struct Figures {
     /// Number of services (of `cache` MiB, of `hit` names, of `storm` and `idle` connections); several are measured one after the other.
     #[arg(long, value_delimiter = ',')]
     count: Vec<usize>,
-    /// How often each figure is taken.
+    /// Number of samples of each figure.
     #[arg(long, default_value_t = 3)]
     repeat: usize,
     /// For people, or for programs.

@@ -45,13 +45,13 @@ pub(crate) use visitor::main as visit;
 /// `.ci/install-peers` gets them.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Arguments {
-    /// What is measured; by default all.
+    /// Cases to be measured; by default all.
     #[arg(long, value_enum, value_delimiter = ',')]
     case: Vec<Case>,
-    /// Who is measured; by default all, and an earlier build if `--baseline` names one.
+    /// Peers to be measured beside Postern; by default all.
     #[arg(long, value_enum, value_delimiter = ',')]
     peer: Vec<Kind>,
-    /// Whether requests are logged: not at all, or in each peer's own format to a file.
+    /// Access log: none, or one in each peer's own format to a file.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "off,default")]
     access_log: Vec<AccessLog>,
     /// Rounds of each case.
@@ -87,36 +87,67 @@ enum AccessLog {
 /// Measures all cases and prints a table for each.
 pub(crate) async fn measure(arguments: &Arguments) -> Result<ExitCode> {
     let cases = if arguments.case.is_empty() { Case::value_variants() } else { &arguments.case };
+    let (of_memory, of_time): (Vec<_>, Vec<_>) = cases.iter().copied().partition(|case| case.is_about_memory());
     let mut report = Report::default();
     for &log in &arguments.access_log {
-        // Logging changes nothing about memory.
-        let cases = cases.iter().filter(|case| log == AccessLog::Off || !case.is_about_memory());
-        let directory = Directory::create()?;
-        let upstream = Upstream::start(&directory).await?;
+        let bench = Bench::start(arguments, log).await?;
         let mut peers = Vec::new();
-        for &kind in &Kind::chosen(arguments) {
-            peers.push(Peer::start(kind, arguments, &directory, &upstream, log).await?);
+        if !of_time.is_empty() {
+            for kind in Kind::chosen(arguments) {
+                peers.push(bench.peer(kind).await?);
+            }
         }
-        for &case in cases {
-            let mut table = Table::new(case, log, peers.iter().map(|peer| peer.kind).collect());
-            if case.is_about_memory() {
-                for peer in &peers {
-                    table.add_memory(peer.kind, round::idle(peer, case, arguments.idle).await?);
-                }
-            } else {
-                round::warm_up(&peers, case).await?;
-                for number in 0..arguments.rounds {
-                    table.add(round::run(&peers, &upstream, case, arguments.seconds, number).await?);
-                }
-            }
-            if arguments.output == Output::Human {
-                println!("{table}");
-            }
-            report.add(table);
+        for &case in &of_time {
+            report.add(bench.compare(case, &peers).await?, arguments.output);
+        }
+        drop(peers);
+        // Logging changes nothing about memory.
+        for &case in of_memory.iter().filter(|_| log == AccessLog::Off) {
+            report.add(bench.weigh(case).await?, arguments.output);
         }
     }
     if arguments.output == Output::Json {
         println!("{:#}", report.to_json());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Files and upstream of all peers.
+struct Bench<'a> {
+    arguments: &'a Arguments,
+    log: AccessLog,
+    directory: Directory,
+    upstream: Upstream,
+}
+
+impl<'a> Bench<'a> {
+    async fn start(arguments: &'a Arguments, log: AccessLog) -> Result<Self> {
+        let directory = Directory::create()?;
+        let upstream = Upstream::start(&directory).await?;
+        Ok(Self { arguments, log, directory, upstream })
+    }
+
+    async fn peer(&self, kind: Kind) -> Result<Peer> {
+        Peer::start(kind, self.arguments, &self.directory, &self.upstream, self.log).await
+    }
+
+    /// CPU time of a case, in rounds.
+    async fn compare(&self, case: Case, peers: &[Peer]) -> Result<Table> {
+        let mut table = Table::new(case, self.log, Kind::chosen(self.arguments));
+        round::warm_up(peers, case).await?;
+        for number in 0..self.arguments.rounds {
+            table.add(round::run(peers, &self.upstream, case, self.arguments.seconds, number).await?);
+        }
+        Ok(table)
+    }
+
+    /// Memory of a case. Each peer is started for it: what an earlier load has left would be used again.
+    async fn weigh(&self, case: Case) -> Result<Table> {
+        let mut table = Table::new(case, self.log, Kind::chosen(self.arguments));
+        for kind in Kind::chosen(self.arguments) {
+            let peer = self.peer(kind).await?;
+            table.add_memory(kind, round::idle(&peer, case, self.arguments.idle).await?);
+        }
+        Ok(table)
+    }
 }

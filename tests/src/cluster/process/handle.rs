@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::client::TlsClient;
 use crate::conversation::Conversation;
-use crate::gateway::Program;
+use crate::gateway::{Program, Usage};
 use crate::{Result, ensure};
 
 /// A hundred thousand services are made within this; each has a certificate to be signed.
@@ -47,6 +47,11 @@ impl ClusterProcess {
     /// The file with which clients find it.
     pub fn kubeconfig(&self) -> PathBuf {
         self.directory.path().join("kubeconfig")
+    }
+
+    /// Memory and CPU time it has used so far.
+    pub fn usage(&self) -> Result<Usage> {
+        Usage::of(self.process.pid().ok_or("the cluster has ended")?)
     }
 
     /// The authority of its services' certificates, in PEM.

@@ -4,10 +4,10 @@ use std::io;
 
 use tokio::net::TcpStream;
 
-/// What is kept of a head: more than target and length take.
+/// Bytes kept of a head: more than target and length take.
 const KEPT: usize = 2 * 1024;
 
-/// What is known of a request.
+/// The parts of a request that matter here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) target: String,
@@ -42,7 +42,7 @@ impl Scanner {
         }
     }
 
-    /// What was read beyond the last head.
+    /// Bytes read beyond the last head.
     pub(super) fn unread(&self) -> &[u8] {
         &self.unread
     }
@@ -119,7 +119,7 @@ fn target(head: &[u8]) -> Option<&str> {
     std::str::from_utf8(target).ok()
 }
 
-/// What `Content-Length` says; nothing if it is not there.
+/// The value of `Content-Length`; 0 without one.
 fn length(head: &[u8]) -> usize {
     let head = String::from_utf8_lossy(head);
     let value = head.lines().filter_map(|line| line.split_once(':')).find_map(|(name, value)| {

@@ -1,4 +1,4 @@
-//! The attacker: a process that holds as many connections as its case has, and opens again what ends.
+//! The attacker: a process that holds as many connections as its case has, and reopens those that end.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
@@ -68,7 +68,7 @@ impl Arguments {
     }
 }
 
-/// What all connections of an attack share.
+/// State that all connections of an attack share.
 struct Attack {
     target: Target,
     script: Script,
@@ -76,7 +76,7 @@ struct Attack {
     pace: Pace,
 }
 
-/// Attacks until a line comes in, then prints what came of it.
+/// Attacks until a line comes in, then prints the counts.
 pub(super) fn main(arguments: &Arguments) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {

@@ -1,4 +1,4 @@
-//! The attacks, and what each connection of them does.
+//! The attacks, and the behaviour of each of their connections.
 
 use std::time::Duration;
 
@@ -71,7 +71,7 @@ impl Case {
         matches!(self, Self::Hellos | Self::Certificates)
     }
 
-    /// What each connection does.
+    /// Behaviour of each connection.
     pub(super) fn script(self, transport: Transport) -> Script {
         let scheme = if transport == Transport::Tls { "https" } else { "http" };
         let request = |method: &str, path: &str| Block::request(method, scheme, HOST, path);

@@ -42,7 +42,7 @@ impl Setting {
         value_name(&self.transport)
     }
 
-    /// What the gateway's group is limited to.
+    /// Limits of the gateway's group.
     pub(super) fn limits(&self) -> Limits {
         Limits { memory: self.limit.as_u64(), cpu: Some(self.cpu) }
     }

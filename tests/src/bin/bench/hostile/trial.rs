@@ -35,15 +35,15 @@ pub(super) struct Trial<'a> {
     backends: Backends,
 }
 
-/// What a trial found.
+/// Findings of a trial.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
     pub(super) setting: Setting,
-    /// Why it could not be made, if so; the rest is empty then.
+    /// The reason why the trial could not be made; the rest is empty then.
     pub(super) fault: Option<String>,
     /// Processes that the kernel killed for the limit.
     pub(super) oom_kills: u64,
-    /// How the gateway ended, if it did.
+    /// The gateway's exit status, if it ended.
     pub(super) ended: Option<String>,
     /// The highest usage of the group, in bytes.
     pub(super) peak: u64,

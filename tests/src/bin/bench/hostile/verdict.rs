@@ -1,8 +1,8 @@
-//! Whether the gateway held in a trial.
+//! Verdict on a trial.
 
 use super::trial::Row;
 
-/// With one hostile source: how far the visitor's 99th percentile may rise, in milliseconds and as a factor.
+/// With one hostile source, the visitor's 99th percentile may rise by this factor plus these milliseconds.
 const SLOWER_BY: f64 = 20.0;
 const SLOWER_TIMES: f64 = 2.0;
 
@@ -18,7 +18,7 @@ const SHARE: f64 = 0.9;
 /// The highest usage, as a share of the limit.
 const PEAK: f64 = 0.95;
 
-/// What did not hold; empty if all did.
+/// Returns the expectations that did not hold.
 pub(super) fn faults(row: &Row, sources: u8) -> Vec<String> {
     let mut faults = Vec::new();
     let mut expect = |holds: bool, otherwise: String| {

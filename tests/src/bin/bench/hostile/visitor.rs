@@ -1,4 +1,4 @@
-//! The visitor: somebody else, who makes a new connection and a request every 100 ms.
+//! The visitor: another client, which makes a new connection and a request every 100 ms.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Size of the response.
 const BODY: usize = 1024;
 
-/// Address that nobody attacks from.
+/// Address of the visitor; no attack comes from it.
 const SOURCE: Ipv4Addr = Ipv4Addr::new(127, 9, 1, 1);
 
 /// Visits in a row that succeed before the first that counts.
@@ -46,9 +46,9 @@ pub(super) struct Visitor {
 /// Visits of some time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Visits {
-    /// How long each took that succeeded, in ascending order.
+    /// Durations of those that succeeded, in ascending order.
     took: Vec<Duration>,
-    /// How the others failed.
+    /// Errors of the others.
     failures: Vec<String>,
 }
 
@@ -103,7 +103,7 @@ impl Visitor {
         visits
     }
 
-    /// One visit, by HTTP/1.1 and HTTP/2 in turn; how long it took.
+    /// Makes one visit, by HTTP/1.1 and HTTP/2 in turn, and returns its duration.
     async fn visit(&self, number: usize) -> Result<Duration> {
         let began = Instant::now();
         let http2 = number % 2 == 1;

@@ -73,7 +73,7 @@ impl Watch {
         self.peaks.with_sockets.load(Relaxed)
     }
 
-    /// Why no samples are taken any more, if that is so.
+    /// The error that ended the sampling, if one did.
     pub(super) fn fault(&self) -> Option<String> {
         self.peaks.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use postern_tests::client::frames::{DATA, MAX_PAYLOAD, frame};
 
-/// What may be sent before the first window update.
+/// Initial window of a stream and of the connection.
 const INITIAL: i64 = 65_535;
 
 /// A window that has grown.
@@ -12,9 +12,9 @@ const INITIAL: i64 = 65_535;
 pub(crate) enum Window {
     /// `SETTINGS_INITIAL_WINDOW_SIZE`.
     Initial(i64),
-    /// That of the connection, by this much.
+    /// The connection's, by this much.
     Connection(i64),
-    /// That of a stream, by this much.
+    /// A stream's, by this much.
     Stream(u32, i64),
 }
 
@@ -27,7 +27,7 @@ impl Window {
         found.map(|[_, _, size @ ..]| Self::Initial(i64::from(u32::from_be_bytes(*size))))
     }
 
-    /// What a payload of `WINDOW_UPDATE` adds.
+    /// The increment in a payload of `WINDOW_UPDATE`.
     pub(crate) fn of_update(stream: u32, payload: &[u8]) -> Option<Self> {
         let more = i64::from(u32::from_be_bytes(payload.try_into().ok()?));
         Some(if stream == 0 { Self::Connection(more) } else { Self::Stream(stream, more) })

@@ -65,14 +65,14 @@ pub(super) enum Own {
     Hold { http2: bool },
 }
 
-/// What came of a client's turn; times in milliseconds.
+/// Result of a client's turn; times in milliseconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Outcome {
     /// Requests that were answered with 2xx.
     pub(super) succeeded: u64,
     /// Other answers, and requests without one.
     pub(super) failed: u64,
-    /// What the client says about failures.
+    /// The client's words about failures.
     pub(super) failures: Option<String>,
     pub(super) p50: Option<f64>,
     pub(super) p99: Option<f64>,

@@ -1,4 +1,4 @@
-//! The table of peers, and how each is started.
+//! The table of peers, and the start of each.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use super::routes::{Route, routes};
 use super::upstream::Upstream;
 use super::{AccessLog, Arguments, envoy, haproxy, nginx, postern};
 
-/// Who is measured.
+/// A proxy that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Kind {
     /// The build under test.
@@ -26,7 +26,7 @@ pub(super) enum Kind {
     Envoy,
 }
 
-/// Where a peer listens, what it leads to, and where it logs.
+/// Address, routes and access log of a peer.
 pub(super) struct Layout<'a> {
     pub(super) directory: &'a Directory,
     pub(super) https: SocketAddr,

@@ -19,7 +19,7 @@ pub(super) struct Process {
     pids: Vec<Pid>,
 }
 
-/// What all processes of a server have used up to one moment.
+/// Memory and CPU time of all processes of a server, at one moment.
 #[derive(Clone, Debug)]
 pub(super) struct Used(Vec<Usage>);
 
@@ -58,7 +58,7 @@ impl Process {
         Ok(())
     }
 
-    /// What its processes have used.
+    /// Memory and CPU time of its processes.
     pub(super) fn used(&self) -> Result<Used> {
         Ok(Used(self.pids.iter().map(|pid| Usage::of(*pid)).collect::<Result<_>>()?))
     }
@@ -91,7 +91,7 @@ impl Drop for Process {
     }
 }
 
-/// What one process has used.
+/// Memory and CPU time of one process.
 pub(super) fn used_by(pid: Pid) -> Result<Used> {
     Ok(Used(vec![Usage::of(pid)?]))
 }

@@ -10,7 +10,7 @@ use super::peer::Kind;
 use super::round::Turn;
 use super::wanted::at_most;
 use crate::report::{machine, shown};
-use crate::value_name;
+use crate::{Output, value_name};
 
 /// All tables.
 #[derive(Debug, Default)]
@@ -28,7 +28,11 @@ pub(super) struct Table {
 }
 
 impl Report {
-    pub(super) fn add(&mut self, table: Table) {
+    /// Adds a table, and shows it to people at once.
+    pub(super) fn add(&mut self, table: Table, output: Output) {
+        if output == Output::Human {
+            println!("{table}");
+        }
         self.0.push(table);
     }
 
@@ -173,7 +177,7 @@ mod tests {
 
     fn turn(kind: Kind, proxy: f64, client: f64) -> Turn {
         let outcome = Outcome { succeeded: 1_000, failed: 1, ..Outcome::default() };
-        Turn { kind, proxy, client, upstream: 0.1, outcome }
+        Turn { kind, proxy, client, upstream: 0.1, rate: 1_000.0, outcome }
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub(super) struct Upstream {
     pub(super) process: Process,
     pub(super) http1: SocketAddr,
     pub(super) h2c: SocketAddr,
-    /// What nginx cannot be: it reads uploads to their end before it answers, and echoes messages.
+    /// Backends that read uploads to their end before they answer, and echo messages; nginx does neither.
     backends: Backends,
     pub(super) own: SocketAddr,
     /// The same for HTTP/2.
@@ -40,7 +40,15 @@ impl Upstream {
 }
 
 impl Upstream {
-    /// What all processes of the upstream have used.
+    /// Requests that nginx has had so far.
+    pub(super) async fn requests(&self) -> Result<f64> {
+        let text = get_plain(self.http1, "/status").await?.text();
+        // "server accepts handled requests", and a line with a number for each of the last three.
+        let line = text.lines().nth(2).ok_or_else(|| format!("no counters: {text}"))?;
+        Ok(line.split_whitespace().nth(2).ok_or("no number of requests")?.parse()?)
+    }
+
+    /// Memory and CPU time of all processes of the upstream.
     pub(super) fn used(&self) -> Result<Used> {
         let pid = self.backends.pid().ok_or("the backends have ended")?;
         Ok(self.process.used()?.and(used_by(pid)?))
@@ -56,6 +64,7 @@ fn configuration(directory: &Directory, http1: SocketAddr, h2c: SocketAddr) -> S
              root {root}/site;
              sendfile on;
              open_file_cache max=10;
+             location = /status {{ stub_status; }}
              location = /1k {{ default_type text/plain; return 200 '{body}'; }}
              location /grpc/ {{ default_type application/grpc; add_trailer grpc-status 0; return 200 'reply'; }}
          }}",

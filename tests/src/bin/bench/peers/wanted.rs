@@ -1,4 +1,4 @@
-//! What Postern is to cost beside others, as a multiple.
+//! Limits on the cost of Postern, as multiples of its peers.
 
 use super::case::Case;
 use super::peer::Kind;

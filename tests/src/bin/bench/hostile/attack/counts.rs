@@ -20,17 +20,17 @@ pub(in super::super) struct Counts {
 /// Counts at the end of an attack.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(in super::super) struct Report {
-    /// Connections that came about, with their handshake where there is one.
+    /// Connections opened, with their handshake where there is one.
     pub(in super::super) opened: u64,
     /// Connections that were open at the same time.
     pub(in super::super) most_open: u64,
-    /// Connections that did not come about.
+    /// Attempts to connect that failed.
     pub(in super::super) failed: u64,
     /// Streams, or requests over HTTP/1.1.
     pub(in super::super) streams: u64,
     /// Streams that ended while their connection went on.
     pub(in super::super) streams_ended: u64,
-    /// How the last connection failed that did not come about.
+    /// The last failure of a connection.
     pub(in super::super) last_failure: String,
 }
 

@@ -14,7 +14,7 @@ use super::super::site::{LARGE, large_host};
 /// A crawler leaves its certificate unread for this long.
 pub(in super::super) const HOLD: Duration = Duration::from_millis(1_500);
 
-/// What is sent of a handshake.
+/// Part of a handshake that is sent.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) enum Hello {
     /// Half of a hello that fills a record.

@@ -23,7 +23,7 @@ pub(in super::super) struct Http1 {
     then: Then,
 }
 
-/// What is done after the requests.
+/// Behaviour after the requests.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) enum Then {
     /// Reads this much at a time.

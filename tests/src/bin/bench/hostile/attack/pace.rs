@@ -1,4 +1,4 @@
-//! A bound on how often the attacker opens again what has ended.
+//! A bound on the rate at which the attacker reopens connections and streams.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -13,7 +13,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// So many turns a second.
+    /// Creates turns at this rate a second.
     pub(super) fn new(rate: u32) -> Self {
         Self { between: Duration::from_secs(1) / rate.max(1), next: Mutex::new(Instant::now()) }
     }

@@ -1,4 +1,4 @@
-//! What one connection of an attack does, from its opening to its end.
+//! Behaviour of one connection of an attack, from its opening to its end.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use super::http1::Http1;
 use super::http2::Http2;
 use super::pace::Pace;
 
-/// What one connection does.
+/// Behaviour of one connection.
 #[derive(Clone, Debug)]
 pub(in super::super) enum Script {
     Http1(Http1),
@@ -19,7 +19,7 @@ pub(in super::super) enum Script {
     Hello(Hello),
 }
 
-/// What a script needs of its connection.
+/// Properties that a script needs of its connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Needs {
     /// Protocol to agree on; `None` for a connection without handshake.

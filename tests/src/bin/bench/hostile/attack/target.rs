@@ -16,7 +16,7 @@ use super::Arguments;
 use super::script::{Needs, Script};
 use crate::careless;
 
-/// Where the attack goes.
+/// Listeners under attack.
 #[derive(Debug)]
 pub(super) struct Target {
     https: SocketAddr,

@@ -1,4 +1,4 @@
-//! What clients print at their end.
+//! Output of the clients.
 
 use postern_tests::Result;
 

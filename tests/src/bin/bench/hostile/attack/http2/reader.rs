@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::http2::windows::Window;
 use crate::http2::{FrameHead, read_frame};
 
-/// What the writer must know.
+/// News for the writer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Event {
     /// Bytes to be sent back.
