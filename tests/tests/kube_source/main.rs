@@ -22,6 +22,4 @@ mod secrets;
 mod settings;
 mod types;
 #[cfg(test)]
-mod types;
-#[cfg(test)]
 mod world;
