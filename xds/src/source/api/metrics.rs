@@ -124,13 +124,8 @@ impl KindMetrics {
         counter!(RELISTS, "kind" => self.kind.as_str()).increment(1);
     }
 
-    /// The server was asked whether it has reached a version; `refused` is its status if it has not answered well.
-    pub(super) fn verified(&self, refused: Option<Option<u16>>) {
-        let outcome = match refused {
-            None => "reached",
-            Some(Some(504)) => "behind",
-            Some(_) => "unknown",
-        };
+    /// The server was asked whether it has reached a version.
+    pub(super) fn verified(&self, outcome: &'static str) {
         counter!(CHECKS, "kind" => self.kind.as_str(), "outcome" => outcome).increment(1);
     }
 
