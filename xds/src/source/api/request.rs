@@ -56,6 +56,12 @@ pub(crate) enum Failure {
         /// Why, down to the first cause.
         reason: String,
     },
+    /// The server has not reached a version that it had before, or that another one has.
+    #[error("the API server has not reached version {version}")]
+    Behind {
+        /// The version that it was asked for.
+        version: String,
+    },
     /// The answer is larger than anything that fits.
     #[error("the answer of the API server is larger than {limit} bytes")]
     TooLarge {
@@ -100,9 +106,15 @@ impl Failure {
             Self::Unreachable { .. } => "unreachable",
             Self::Stalled { .. } => "stalled",
             Self::Broken { .. } => "broken",
+            Self::Behind { .. } => "behind",
             Self::TooLarge { .. } => "too_large",
             Self::Unreadable { .. } => "unreadable",
         }
+    }
+
+    /// Returns `true` if the server says so (`IsTooLargeResourceVersion` of apimachinery, which looks at the cause).
+    pub(super) fn is_too_large_version(&self) -> bool {
+        matches!(self, Self::Refused { code: 504, message, .. } if message.contains("Too large resource version"))
     }
 
     /// What kube says, down to the first cause.

@@ -56,6 +56,12 @@ impl Reply {
         Self { status, ..Self::whole(r#"{"kind":"Status","message":"as scripted"}"#) }
     }
 
+    /// A server that has not reached a version.
+    pub(super) fn too_large_version() -> Self {
+        let status = r#"{"kind":"Status","message":"Timeout: Too large resource version: 901, current: 3"}"#;
+        Self { status: 504, ..Self::whole(status) }
+    }
+
     /// No answer.
     pub(super) fn hang() -> Self {
         Self { never: true, ..Self::default() }

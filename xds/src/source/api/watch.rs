@@ -195,13 +195,16 @@ impl Watcher {
         if was_good {
             self.backoff.reset();
         }
-        self.lose(failure);
+        if !matches!(failure, Failure::Behind { .. }) {
+            self.lose(failure);
+        }
         match failure.code() {
             Some(410) if self.position.is_none() => self.page_size = self.page_size.saturating_mul(2).min(MAX_PAGE),
             // 400: a position of another cluster or storage. 504: one that the server has not reached, after it
             // was restored from a backup.
             Some(400 | 410 | 422 | 504) => self.position = None,
             Some(_) => {}
+            None if matches!(failure, Failure::Behind { .. }) => self.position = None,
             None => self.make_detour(failure),
         }
         let mut pause = self.backoff.fail().max(failure.retry_after().unwrap_or_default());

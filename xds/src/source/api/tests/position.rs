@@ -22,7 +22,7 @@ fn lists(seen: &[Seen]) -> usize {
 async fn a_silent_watch_from_a_version_that_is_not_reached_leads_to_a_new_list() {
     let api = ScriptedApi::default();
     api.script("list", "services", [first_list(), Reply::whole(list(&[service("a", 3)], "3", None))]);
-    api.script("check", "services", [Reply::refuse(504)]);
+    api.script("check", "services", [Reply::too_large_version()]);
     let mut world = World::new(&api);
     world.until(|world| world.services() == "a=v900 b=v901").await;
     let begun = Instant::now();
@@ -33,12 +33,25 @@ async fn a_silent_watch_from_a_version_that_is_not_reached_leads_to_a_new_list()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_stays_behind_is_asked_for_lists_less_and_less_often() {
+    let api = ScriptedApi::default();
+    api.script("list", "services", (0..300).map(|_| first_list()));
+    api.script("watch", "services", (0..300).map(|_| Reply::watch(&[]).broken()));
+    api.script("check", "services", (0..300).map(|_| Reply::too_large_version()));
+    let world = World::new(&api);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let lists = lists(&api.seen("services"));
+    assert!((20..60).contains(&lists), "{lists} lists in ten minutes");
+    drop(world);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_watch_that_breaks_is_checked_before_its_silence_is_believed() {
     for ends in [Reply::closed, Reply::broken] {
         let api = ScriptedApi::default();
         api.script("list", "services", [first_list(), Reply::whole(list(&[service("a", 3)], "3", None))]);
         api.script("watch", "services", [ends(Reply::watch(&[]))]);
-        api.script("check", "services", [Reply::refuse(504)]);
+        api.script("check", "services", [Reply::too_large_version()]);
         let mut world = World::new(&api);
         let begun = Instant::now();
         world.until(|world| world.services() == "a=v3").await;
@@ -80,7 +93,7 @@ async fn where_versions_compare_one_watcher_that_sees_the_server_go_back_has_all
         let api = ScriptedApi::default();
         api.script("list", "services", [first_list(), Reply::whole(list(&[service("a", 3)], "3", None))]);
         api.script("watch", "services", [Reply::watch(&[]).broken()]);
-        api.script("check", "services", [Reply::refuse(504)]);
+        api.script("check", "services", [Reply::too_large_version()]);
         api.script("get", "version", [version(minor)]);
         let mut world = World::new(&api);
         world.until(|world| world.services() == "a=v3").await;

@@ -7,8 +7,9 @@ use crate::fault::{Fault, Finder, Severity, Subject};
 use crate::object::{Object, ObjectKind};
 use crate::source::api::request::Failure;
 
-/// A server that has just started denies everybody everything for a moment, until it has read its roles.
-const BELIEVED_DENIALS: u32 = 3;
+/// A server that has just started denies everybody everything until it has read its roles, for about two seconds. With
+/// the first retry after 500 ms, these take four to eight.
+const BELIEVED_DENIALS: u32 = 5;
 
 impl Watcher {
     /// If a failure says that this target cannot be followed for now: reports it, lets the rest go on, and returns

@@ -33,12 +33,14 @@ impl Watcher {
     /// Asks the server whether it has reached the position, if that is in doubt.
     pub(super) async fn verify(&mut self) -> Result<(), Failure> {
         let Some(position) = self.position.as_deref().filter(|_| self.is_doubtful) else { return Ok(()) };
-        let result = self.ask_for(position).await;
-        self.metrics.verified(result.as_ref().err().map(Failure::code).map_or(Ok(()), Err));
-        if let Err(failure) = &result
-            && failure.code() == Some(504)
-        {
-            tracing::info!(target = %self.target, position, "the API server has not reached this version; listing again");
+        let result = match self.ask_for(position).await {
+            Err(failure) if failure.is_too_large_version() => Err(Failure::Behind { version: position.to_owned() }),
+            result => result,
+        };
+        let outcome = result.as_ref().err().map_or("reached", Failure::reason);
+        self.metrics.verified(outcome);
+        if let Err(Failure::Behind { version }) = &result {
+            tracing::info!(target = %self.target, version, "the API server has not reached this version; listing again");
         }
         result?;
         self.is_doubtful = false;
