@@ -52,6 +52,24 @@ async fn refuse(world: &World, gateway: &Gateway) -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_secret_that_cannot_be_served() -> Result<()> {
+    let (world, gateway) = World::with_gateway().await?;
+    world.ready("cart").await?;
+    for _ in 0..2 {
+        refuse(&world, &gateway).await?;
+        world.says("cart", "Ready", FAILED.0, FAILED.1).await?;
+        let message = condition(&world.kingress(), "Ready")["message"].to_string();
+        assert!(message.contains("Secret shop/route-cart cannot be served: tls.key"), "{message}");
+        assert!(message.contains("does not match the first certificate in tls.crt"), "{message}");
+        let good = world.cluster.ca().issue(&[&world.service.external_host()])?;
+        world.cluster.apply(world.service.secret_with(&good))?;
+        world.ready("cart").await?;
+        assert!(condition(&world.kingress(), "Ready")["message"].is_null());
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_renewed_secret_that_cannot_be_served_while_the_last_good_one_is() -> Result<()> {
     let (world, gateway) = World::with_gateway().await?;
     world.ready("cart").await?;
