@@ -54,7 +54,6 @@ async fn every_kind_that_is_read_arrives_and_no_other_config_map_does() {
         "IngressClass postern",
         "KIngress shop/web",
         "Secret shop/cert",
-        "Secret shop/password",
         "Service shop/web",
     ];
     assert_eq!(known, expected);
