@@ -64,7 +64,10 @@ pub(crate) fn read(pem: &[u8], wanted: Wanted, limit: usize) -> Result<Contents,
             }
             Err(fault) => return Err(fault),
         };
-        contents.take(&block, wanted, limit)?;
+        match contents.take(&block, wanted, limit) {
+            Err(_) if contents.key.is_some() => blocks.stray("a malformed block"),
+            taken => taken?,
+        }
     }
     contents.unread.append(&mut blocks.strays);
     contents.unread.truncate(MAX_REPORTED);

@@ -234,6 +234,7 @@ fn no_block_is_dropped_without_a_word() {
         (good.key.repeat(2), Some("a second private key")),
         (good.key.clone() + &good.key.replace("EC PRIVATE", "OPENSSH PRIVATE"), Some("OPENSSH PRIVATE KEY")),
         (good.key.clone() + "-----BEGIN X", Some("a malformed block")),
+        (good.key.clone() + &intermediate.replace('M', "!"), Some("a malformed block")),
     ] {
         let warnings = inspect(&web(), &TestSecret { key, ..good.clone() }.data(), &[NAME]).unwrap().warnings;
         assert_eq!(warnings.len(), usize::from(says.is_some()), "{warnings:?}");

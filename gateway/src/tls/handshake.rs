@@ -11,6 +11,7 @@ use certstore::{CertStore, Certificate, ClientKey, CoveredNames, SecretRef};
 use foldhash::fast::RandomState;
 use rustls::ServerConfig;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 
 use super::alert::Alert;
@@ -130,6 +131,7 @@ impl Terminator {
         let binding = match self.binding(start.client_hello().server_name(), listener) {
             Ok(binding) => binding,
             Err(error) => {
+                drop(place);
                 Alert::UnrecognizedName.send(&mut start.io).await;
                 return Err(error);
             }
@@ -141,12 +143,14 @@ impl Terminator {
         let certificate = match certificate {
             Ok(certificate) => certificate,
             Err(error) => {
+                drop(place);
                 Alert::InternalError.send(&mut start.io).await;
                 return Err(error);
             }
         };
         let key = certificate.certified_key_for(start.client_hello().signature_schemes(), offers_tls13);
         let Some(key) = key else {
+            drop(place);
             Alert::HandshakeFailure.send(&mut start.io).await;
             return Err(HandshakeError::NoSignatureScheme { secret: binding.secret });
         };
@@ -156,8 +160,18 @@ impl Terminator {
             Some(place) => place,
             None => turn().await?,
         };
+        let stream = self.agree(start, limits, Selected { key, secret: binding.secret.clone() }).await?;
+        Ok(self.established(stream, binding, names))
+    }
+
+    /// The rest of a handshake, with what was selected for it.
+    async fn agree(
+        &self,
+        mut start: StartHandshake<Socket>,
+        limits: Limits,
+        selected: Selected,
+    ) -> Result<Box<TlsStream<Socket>>, HandshakeError> {
         start.io.set_read_budget(Some(limits.hello_limit));
-        let selected = Selected { key, secret: binding.secret.clone() };
         let session = SELECTED.scope(selected, async {
             start
                 .into_stream_with(Arc::clone(&self.config), |conn| conn.set_buffer_limit(Some(limits.send_buffer)))
@@ -165,7 +179,7 @@ impl Terminator {
         });
         let mut stream = Box::new(session.await.map_err(HandshakeError::of_session)?);
         stream.get_mut().0.set_read_budget(None);
-        Ok(self.established(stream, binding, names))
+        Ok(stream)
     }
 
     /// Finds the Secret for a name as rustls hands it over: lower case, and with a trailing dot if the client sent one.

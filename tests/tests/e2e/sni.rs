@@ -1,13 +1,16 @@
 //! Which certificate answers for which server name.
 
-use postern_tests::Result;
 use postern_tests::backend::Backend;
 use postern_tests::ca::KeyKind;
-use postern_tests::client::Call;
 use postern_tests::client::hello::{Answer, UNRECOGNIZED_NAME, greet};
+use postern_tests::client::{Call, get_plain};
 use postern_tests::gateway::Options;
 use postern_tests::manifests::secret;
+use postern_tests::patience::eventually;
+use postern_tests::{Result, ensure};
 use rustls::{AlertDescription, ProtocolVersion};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::world::{NAMESPACE, Scene, World};
 
@@ -124,6 +127,30 @@ async fn keys_of_every_kind_are_served_in_both_versions() -> Result<()> {
         assert_eq!(world.status(&format!("https://{host}/")).await?, 200);
     }
     Ok(())
+}
+
+/// A hello of TLS 1.1: one suite, no extension.
+fn old_hello() -> Vec<u8> {
+    let hello = [&[3, 2][..], &[7; 32], &[0, 0, 2, 0xc0, 0x13, 1, 0]].concat();
+    let message = [&[1, 0, 0, 41][..], &hello].concat();
+    [&[22, 3, 1, 0, 45][..], &message].concat()
+}
+
+#[tokio::test]
+async fn a_client_of_older_versions_is_told_so_and_counted_apart() -> Result<()> {
+    let (world, ..) = world().await?;
+    let mut client = TcpStream::connect(world.gateway.address("external-https")?).await?;
+    client.write_all(&old_hello()).await?;
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).await?;
+    assert_eq!(answer, [21, 3, 2, 0, 2, 2, 70], "protocol_version");
+    drop(client);
+    eventually("it is counted", async || {
+        let metrics = get_plain(world.gateway.address("metrics")?, "/metrics").await?.text();
+        let line = "postern_tls_handshakes_total{outcome=\"old_version\"} 1";
+        ensure(metrics.lines().any(|text| text == line), || "it is not".to_owned())
+    })
+    .await
 }
 
 #[tokio::test]
