@@ -17,6 +17,7 @@ mod encode;
 mod fault;
 mod framing;
 mod head_end;
+mod input;
 mod options;
 mod output;
 mod request;

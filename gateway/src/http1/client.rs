@@ -9,21 +9,21 @@ use bytes::{Buf, Bytes, BytesMut};
 use rustix::net::RecvFlags;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
-use tokio_util::io::poll_read_buf;
 
 use super::body_writer::BodyWriter;
 use super::decode::{Decoded, Decoder};
 use super::encode;
 use super::head_end::{HeadEnd, LineEnds};
+use super::input;
 use super::output::Output;
 use super::response::parse;
 use crate::connection::HEADER_LIMIT;
-use crate::exchange::side::CHUNK;
 use crate::exchange::{EndpointError, EndpointStream};
 use crate::message::{Fields, RequestHead, ResponseHead};
 
-/// The least room that a read is given.
-const LEAST_ROOM: usize = 1024;
+/// Room for the first read of a response: its head, and all of a small body. A buffer for the largest chunk is made once
+/// there is more of the body.
+const HEAD_ROOM: usize = 4 * 1024;
 
 /// A connection on which nothing is under way. It holds no buffer.
 #[derive(Debug)]
@@ -115,10 +115,7 @@ impl Http1Exchange {
 
     /// Reads up to about `room` bytes behind what is there; 0 if the endpoint sends nothing more.
     fn poll_read(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<Result<usize, EndpointError>> {
-        if self.input.capacity() - self.input.len() < room.min(LEAST_ROOM) {
-            self.input.reserve(room.max(LEAST_ROOM));
-        }
-        poll_read_buf(Pin::new(&mut self.tcp), cx, &mut self.input).map_err(broken)
+        input::poll_read(&mut self.tcp, cx, &mut self.input, room).map_err(broken)
     }
 
     /// Parses the head of this length and consumes it.
@@ -189,7 +186,7 @@ impl EndpointStream for Http1Exchange {
                 Ok(None) if self.input.len() < HEADER_LIMIT as usize => {}
                 _ => return Poll::Ready(Err(EndpointError::Malformed)),
             }
-            if ready!(self.poll_read(cx, CHUNK))? == 0 {
+            if ready!(self.poll_read(cx, HEAD_ROOM))? == 0 {
                 return Poll::Ready(Err(EndpointError::Broken));
             }
         }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
-use tokio_util::io::poll_read_buf;
 
+use super::super::input;
 use super::super::output::Output;
 use super::ServerContext;
 use crate::connection::{Closed, Wire};
@@ -18,9 +18,6 @@ use crate::exchange::ClientError;
 
 /// Time between two looks at a client that takes nothing: memory may have become short.
 const LOOK: Duration = Duration::from_secs(5);
-
-/// The least room that a read is given.
-const LEAST_ROOM: usize = 1024;
 
 /// A connection with its buffers.
 #[derive(Debug)]
@@ -43,10 +40,7 @@ impl Link {
 
     /// Reads up to about `room` bytes behind what is there; 0 if the client sends nothing more.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
-        if self.input.capacity() - self.input.len() < room.min(LEAST_ROOM) {
-            self.input.reserve(room.max(LEAST_ROOM));
-        }
-        Poll::Ready(end_is_end(ready!(poll_read_buf(Pin::new(&mut self.wire), cx, &mut self.input))))
+        Poll::Ready(end_is_end(ready!(input::poll_read(&mut self.wire, cx, &mut self.input, room))))
     }
 
     /// Hands what was written to the kernel. A client that takes nothing for too long is given up.
