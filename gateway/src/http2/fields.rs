@@ -14,10 +14,7 @@ pub(super) fn to_map(fields: &Fields) -> HeaderMap {
         if field.known.is_hop_by_hop() || matches!(field.known, Name::Te | Name::Host) {
             continue;
         }
-        let name = match field.known {
-            Name::Other => HeaderName::from_bytes(field.name),
-            known => HeaderName::from_bytes(known.as_str().as_bytes()),
-        };
+        let name = field.known.to_header_name().map_or_else(|| HeaderName::from_bytes(field.name), Ok);
         if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(field.value)) {
             map.append(name, value);
         }

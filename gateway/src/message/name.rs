@@ -1,5 +1,9 @@
 //! Field names that decisions ask for: found once, when a head is parsed.
 
+use std::sync::LazyLock;
+
+use http::HeaderName;
+
 macro_rules! names {
     ($($(#[$doc:meta])* $variant:ident = $text:literal,)*) => {
         /// A field name that the gateway knows, or [`Name::Other`].
@@ -12,6 +16,13 @@ macro_rules! names {
 
         impl Name {
             const KNOWN: &'static [(Self, &'static str)] = &[$((Self::$variant, $text),)*];
+
+            /// Returns the name in the type of the `http` crate, made once; `None` for [`Name::Other`].
+            pub(crate) fn to_header_name(self) -> Option<HeaderName> {
+                static NAMES: LazyLock<Box<[HeaderName]>> =
+                    LazyLock::new(|| [$(HeaderName::from_static($text)),*].into());
+                NAMES.get(self as usize).cloned()
+            }
 
             /// The name in lower case; empty for [`Name::Other`].
             pub const fn as_str(self) -> &'static str {
@@ -64,14 +75,13 @@ impl Name {
     pub fn of(text: &[u8]) -> Self {
         /// Known names by length: no two lists have more than five entries.
         const LONGEST: usize = 21;
-        static BY_LENGTH: std::sync::LazyLock<[Vec<(Name, &'static str)>; LONGEST + 1]> =
-            std::sync::LazyLock::new(|| {
-                let mut table: [Vec<_>; LONGEST + 1] = Default::default();
-                for entry in Name::KNOWN {
-                    table[entry.1.len()].push(*entry);
-                }
-                table
-            });
+        static BY_LENGTH: LazyLock<[Vec<(Name, &'static str)>; LONGEST + 1]> = LazyLock::new(|| {
+            let mut table: [Vec<_>; LONGEST + 1] = Default::default();
+            for entry in Name::KNOWN {
+                table[entry.1.len()].push(*entry);
+            }
+            table
+        });
         let Some(candidates) = BY_LENGTH.get(text.len()) else { return Self::Other };
         let found = candidates.iter().find(|(_, known)| text.eq_ignore_ascii_case(known.as_bytes()));
         found.map_or(Self::Other, |(name, _)| *name)
