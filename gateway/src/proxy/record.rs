@@ -41,12 +41,13 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn new() -> Self {
+        let started = Instant::now();
         Self {
-            started: Instant::now(),
+            started,
             request_id: SmallVec::new(),
             matched: None,
             endpoint: None,
-            attempts: Attempts::default(),
+            attempts: Attempts::since(started),
             tries: 0,
             repeats: 0,
             breaks: 0,

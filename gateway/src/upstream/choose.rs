@@ -43,13 +43,14 @@ pub struct Choice {
 }
 
 /// What a request has tried so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Attempts {
     /// Endpoints that failed in this round.
     tried: SmallVec<[SocketAddr; 2]>,
     /// How often it has waited for an endpoint.
     rounds: u32,
-    deadline: Option<Instant>,
+    /// When the request came: the time for which it may wait begins then.
+    since: Instant,
 }
 
 /// Why a request finds no endpoint.
@@ -71,6 +72,11 @@ pub enum Unavailable {
 }
 
 impl Attempts {
+    /// The attempts of a request that came at this time.
+    pub fn since(since: Instant) -> Self {
+        Self { tried: SmallVec::new(), rounds: 0, since }
+    }
+
     /// An endpoint failed before it could have seen the request.
     pub fn failed(&mut self, address: SocketAddr) {
         self.tried.push(address);
@@ -105,8 +111,8 @@ impl Upstreams {
         let mut place = None;
         loop {
             let known = destination(&self.tables.load());
-            let deadline = *attempts.deadline.get_or_insert_with(|| Instant::now() + endpoint_wait);
-            let late = Instant::now() >= deadline && attempts.tried.len() >= TRIES_WHEN_LATE;
+            let deadline = attempts.since + endpoint_wait;
+            let late = attempts.tried.len() >= TRIES_WHEN_LATE && Instant::now() >= deadline;
             let reason = match try_choose(known.as_ref(), attempts) {
                 Ok(choice) if !late => return Ok(choice),
                 Ok(_) => return Err(Unavailable::Unreachable),

@@ -31,6 +31,14 @@ pub struct EndpointState {
     idle: Arc<Connections>,
 }
 
+impl EndpointState {
+    /// Returns `true` while others are preferred. Reads the clock only after a failure.
+    fn is_ejected(&self) -> bool {
+        let until = self.ejected_until.load(Ordering::Relaxed);
+        until != 0 && until > clock()
+    }
+}
+
 /// An endpoint that was chosen; counts as a request in flight until it is dropped.
 #[derive(Debug)]
 pub struct Endpoint {
@@ -68,9 +76,8 @@ impl EndpointList {
             return None;
         }
         let states = &self.states;
-        let now = clock();
         let untried = |at: &usize| !tried.contains(&self.addresses[*at]);
-        let healthy = |at: &usize| untried(at) && states[*at].ejected_until.load(Ordering::Relaxed) <= now;
+        let healthy = |at: &usize| untried(at) && !states[*at].is_ejected();
         let at = self.lighter_of_two(states, healthy).or_else(|| self.lighter_of_two(states, untried))?;
         states[at].in_flight.fetch_add(1, Ordering::Relaxed);
         Some(Endpoint { address: self.addresses[at], state: Arc::clone(&states[at]) })
