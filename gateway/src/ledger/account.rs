@@ -1,11 +1,11 @@
 //! Accounts of sources, and what they have reserved.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use super::queue::Waiter;
@@ -19,6 +19,13 @@ const MOST_WAITING: usize = 1_024;
 /// stalled make room.
 const SMALL: u64 = 64;
 
+/// Handshakes of one source that may compute at a time, for each processor: one that runs, and one that is next.
+const COMPUTING: usize = 2;
+
+/// Processors that the process may use, by the quota of its cgroup as well.
+static PROCESSORS: LazyLock<usize> =
+    LazyLock::new(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+
 /// The account of one source.
 #[derive(Debug)]
 pub struct Account {
@@ -27,6 +34,7 @@ pub struct Account {
     is_trusted: bool,
     held: AtomicU64,
     pub(super) waiting: AtomicUsize,
+    processors: Semaphore,
 }
 
 /// The reason why bytes cannot be reserved.
@@ -42,7 +50,8 @@ pub enum Shortage {
 
 impl Account {
     pub(super) fn new(ledger: Ledger, source: IpAddr, is_trusted: bool) -> Self {
-        Self { ledger, source, is_trusted, held: AtomicU64::new(0), waiting: AtomicUsize::new(0) }
+        let processors = Semaphore::new(COMPUTING * *PROCESSORS);
+        Self { ledger, source, is_trusted, held: AtomicU64::new(0), waiting: AtomicUsize::new(0), processors }
     }
 
     /// Returns the ledger.
@@ -53,6 +62,11 @@ impl Account {
     /// Returns the source.
     pub fn source(&self) -> IpAddr {
         self.source
+    }
+
+    /// Returns what a handshake of the source holds while it computes, in the order in which they ask.
+    pub fn processors(&self) -> &Semaphore {
+        &self.processors
     }
 
     /// Returns the bytes that the source has reserved.

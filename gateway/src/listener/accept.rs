@@ -175,7 +175,8 @@ async fn establish<H: Handler>(
     }
     let (listener, source) = (connection.listener, source_of(connection.client.ip()));
     let memory = || service.admission.handshake(listener, &connection.account);
-    let established = service.tls.accept(socket, listener, source, memory).await.ok()?;
+    let processors = connection.account.processors();
+    let established = service.tls.accept(socket, listener, source, memory, processors).await.ok()?;
     connection.tls = Some(established.facts);
     Some((Wire::new(Transport::Tls(established.stream)), connection, Some(established.http2)))
 }

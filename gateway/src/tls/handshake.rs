@@ -1,15 +1,18 @@
 //! The handshake: `ClientHello`, name, certificate, session.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use certstore::{CertStore, Certificate, ClientKey, CoveredNames, SecretRef};
 use foldhash::fast::RandomState;
 use rustls::ServerConfig;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
@@ -85,18 +88,21 @@ impl Terminator {
     /// `turn` is asked for once the client has sent something, and what it yields is held to the end: the place of this
     /// handshake among those that may be under way. While its certificate has to be loaded it has none, and asks for another
     /// afterwards. `None` refuses it.
+    ///
+    /// `processors` bounds the handshakes of the client that compute at a time: those of others wait behind no more of them.
     pub async fn accept<T, F: Future<Output = Option<T>>>(
         &self,
         socket: Socket,
         listener: ListenerName,
         source: IpAddr,
         turn: impl Fn() -> F,
+        processors: &Semaphore,
     ) -> Result<Established, HandshakeError> {
         let limits = self.limits();
         let first_byte = timeout(limits.first_byte_timeout, socket.readable()).await;
         let began = Instant::now();
         let deadline = began + limits.handshake_timeout;
-        let shake = self.shake_hands(socket, limits, listener, source, || self.take_turn(turn()));
+        let shake = self.shake_hands(socket, limits, listener, source, || self.take_turn(turn()), processors);
         let result = match first_byte {
             Ok(Ok(true)) => timeout_at(deadline, shake).await.unwrap_or(Err(HandshakeError::TimedOut)),
             Ok(Ok(false) | Err(_)) | Err(_) => Err(HandshakeError::NoHello),
@@ -118,6 +124,7 @@ impl Terminator {
         listener: ListenerName,
         source: IpAddr,
         turn: impl Fn() -> F,
+        processors: &Semaphore,
     ) -> Result<Established, HandshakeError> {
         let mut place = Some(turn().await?);
         socket.set_read_budget(Some(limits.hello_limit));
@@ -160,7 +167,7 @@ impl Terminator {
             Some(place) => place,
             None => turn().await?,
         };
-        let stream = self.agree(start, limits, Selected { key, secret: binding.secret.clone() }).await?;
+        let stream = self.agree(start, limits, Selected { key, secret: binding.secret.clone() }, processors).await?;
         Ok(self.established(stream, binding, names))
     }
 
@@ -170,14 +177,23 @@ impl Terminator {
         mut start: StartHandshake<Socket>,
         limits: Limits,
         selected: Selected,
+        processors: &Semaphore,
     ) -> Result<Box<TlsStream<Socket>>, HandshakeError> {
         start.io.set_read_budget(Some(limits.hello_limit));
-        let session = SELECTED.scope(selected, async {
+        let mut session = pin!(SELECTED.scope(selected, async {
             start
                 .into_stream_with(Arc::clone(&self.config), |conn| conn.set_buffer_limit(Some(limits.send_buffer)))
                 .await
-        });
-        let mut stream = Box::new(session.await.map_err(HandshakeError::of_session)?);
+        }));
+        // The first poll agrees on a key and signs (RFC 8446 §4.4.3): that is what a handshake costs.
+        let processor = processors.acquire().await;
+        let computed = poll_fn(|cx| Poll::Ready(session.as_mut().poll(cx))).await;
+        drop(processor);
+        let session = match computed {
+            Poll::Ready(session) => session,
+            Poll::Pending => session.await,
+        };
+        let mut stream = Box::new(session.map_err(HandshakeError::of_session)?);
         stream.get_mut().0.set_read_budget(None);
         Ok(stream)
     }

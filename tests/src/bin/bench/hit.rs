@@ -21,6 +21,7 @@ use rustls::server::{Acceptor as Handshake, ClientHello, NoServerSessionStorage,
 use rustls::sign::CertifiedKey;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -185,7 +186,8 @@ async fn shake_hands(acceptor: Acceptor, tcp: TcpStream, peer: SocketAddr) -> Re
         Acceptor::Bare(config, finder) => accept_bare(config, &finder, socket).await?,
         Acceptor::Whole(terminator) => {
             let turn = || std::future::ready(Some(()));
-            terminator.accept(socket, ListenerName::ExternalHttps, peer.ip(), turn).await?.stream
+            let processors = Semaphore::new(Semaphore::MAX_PERMITS);
+            terminator.accept(socket, ListenerName::ExternalHttps, peer.ip(), turn, &processors).await?.stream
         }
     };
     let read = stream.read(&mut [0; 16]).await?;
