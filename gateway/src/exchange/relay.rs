@@ -20,7 +20,7 @@ use crate::message::{BodyLength, RequestHead, ResponseHead};
 const STILL: Duration = Duration::from_secs(1);
 
 /// Chunks that are copied in one turn before other tasks have theirs.
-const CHUNKS_AT_ONCE: usize = 16;
+const CHUNKS_AT_ONCE: usize = 4;
 
 /// The limits of an exchange.
 #[derive(Clone, Copy, Debug)]

@@ -19,7 +19,7 @@ pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FRAMES: u32 = 32;
 
 /// Header blocks after which reading pauses, and the bytes of them.
-const BLOCKS: u32 = 8;
+const BLOCKS: u32 = 4;
 const BLOCK_BYTES: usize = 512;
 
 /// The type of a frame (RFC 9113 §6).

@@ -36,7 +36,7 @@ const GOAWAY_LINGER: Duration = Duration::from_secs(5);
 
 /// Streams that are polled before the task lets others run: many streams on one connection get no more of the processor
 /// than one stream on each of many.
-const STREAMS_PER_TURN: u32 = 16;
+const STREAMS_PER_TURN: u32 = 4;
 
 type H2 = h2::server::Connection<Paced<Wire>, Chunk>;
 
