@@ -75,6 +75,10 @@ pub struct Config {
     pub proxy_protocol: bool,
     /// Peers whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Proxies in front that append to `X-Forwarded-For`.
+    pub trusted_hops_count: u32,
+    /// Whether the peer's address is appended to `X-Forwarded-For` and counts as one of its addresses.
+    pub use_remote_address: bool,
     /// Which addresses endpoints may have.
     pub reach: Reach,
     /// How long a request waits for an endpoint that can be reached before it is answered with 503.

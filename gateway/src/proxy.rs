@@ -18,6 +18,7 @@ mod response;
 pub mod retry;
 pub mod rewrite;
 pub mod settings;
+pub mod trust;
 pub mod validate;
 
 use std::sync::Arc;
@@ -91,6 +92,7 @@ impl Postern {
     fn admit(&self, request: &mut UnderWay<'_>) -> Verdict {
         let settings = self.settings.load();
         let arrival = Arrival::from(request.connection);
+        request.record.client = trust::client(&settings, arrival.peer, &request.head.fields);
         if let Err(reason) = validate::check(&request.head, &settings) {
             count_failure(Failure::Rejected(reason));
             return Verdict::Reply(admit::reject(reason));
@@ -200,12 +202,13 @@ impl Postern {
 
     fn rewrite(&self, request: &mut UnderWay<'_>) {
         let settings = self.settings.load();
-        let client = request.connection.client.ip();
+        let peer = request.connection.client.ip();
         let origin = Origin {
-            client,
+            peer,
             is_tls: request.connection.tls.is_some(),
             authority: &request.authority,
-            is_trusted: forwarded::is_trusted(&settings, client),
+            is_trusted: trust::is_trusted(&settings, peer),
+            chain: trust::chain(&settings, peer),
         };
         let Record { request_id, matched, .. } = &request.record;
         rewrite::set_origin(&mut request.head, &origin, request_id, settings.underscore_headers);

@@ -15,6 +15,7 @@ use crate::health::Health;
 use crate::listener::{self, Admission, BoundListener, Limits, ListenerName, Policy};
 use crate::live::Live;
 use crate::overload::{self, DEFAULT_CONNECTIONS};
+use crate::proxy::trust::Hops;
 use crate::proxy::{self, Postern};
 use crate::tables::Tables;
 use crate::tls::{self, Terminator};
@@ -145,9 +146,18 @@ fn tls_settings(config: &Config) -> tls::Settings {
     }
 }
 
+/// Returns the proxies in front by their number, if the settings count them. As in Kourier, a peer that the PROXY protocol
+/// states is appended to `X-Forwarded-For`.
+fn hops(config: &Config) -> Option<Hops> {
+    let appends_peer = config.use_remote_address || config.proxy_protocol;
+    let is_set = config.trusted_hops_count > 0 || config.use_remote_address;
+    is_set.then_some(Hops { count: config.trusted_hops_count, appends_peer })
+}
+
 fn proxy_settings(config: &Config) -> proxy::Settings {
     proxy::Settings {
         trusted_proxies: config.trusted_proxies.clone(),
+        hops: hops(config),
         endpoint_wait: config.endpoint_wait,
         stream_idle: Some(config.stream_idle_timeout).filter(|timeout| !timeout.is_zero()),
         access_log: config.access_log,

@@ -10,7 +10,7 @@ use super::parse::{
     parse_unsupported, parse_word,
 };
 use super::setting::{GATEWAY_SETTINGS, Setting};
-use super::value::{parse_count, parse_percent, parse_range, parse_size, parse_switch, parse_time};
+use super::value::{parse_count, parse_hops, parse_percent, parse_range, parse_size, parse_switch, parse_time};
 use super::{Config, KubeConfig, SourceConfig, StatusConfig};
 use crate::listener::ListenerName;
 use crate::overload::Thresholds;
@@ -75,6 +75,8 @@ impl Reader<'_> {
             max_connections_per_client: read.value("max-connections-per-client", parse_auto_count),
             proxy_protocol: read.value("proxy-protocol", parse_switch),
             trusted_proxies: read.list("trusted-proxies", parse_range),
+            trusted_hops_count: read.value("trusted-hops-count", parse_hops),
+            use_remote_address: read.value("use-remote-address", parse_switch),
             reach: read.reach(),
             endpoint_wait: read.value("endpoint-wait", parse_time),
             stream_idle_timeout: read.value("stream-idle-timeout", parse_time),

@@ -200,6 +200,21 @@ pub const GATEWAY_SETTINGS: &[Setting] = &[
         "Peers whose X-Forwarded-For, -Proto and -Host are kept and appended to; those of others are replaced",
     ).live(),
     one(
+        "trusted-hops-count",
+        "COUNT",
+        "0",
+        "Proxies in front that append to X-Forwarded-For, where their addresses are not known: the client is that many \
+         addresses from its right end with use-remote-address, one more without. With trusted-proxies too, only these peers \
+         are believed",
+    ).live(),
+    one(
+        "use-remote-address",
+        "on|off",
+        "off",
+        "Whether the peer's address is appended to X-Forwarded-For with trusted-hops-count, and whatever the count is; `on` \
+         for an edge. proxy-protocol is `on` too where there is a count",
+    ).live(),
+    one(
         "endpoint-wait",
         "TIME",
         "5s",

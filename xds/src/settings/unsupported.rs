@@ -36,7 +36,7 @@ pub(super) enum Place {
 const UNENCRYPTED: &str = "TLS to endpoints is not implemented, and requests would be sent to them in clear";
 
 /// Keys of config-kourier (`pkg/reconciler/ingress/config/kourier.go`).
-const KOURIER: [Unsupported; 6] = [
+const KOURIER: [Unsupported; 4] = [
     Unsupported {
         variable: Some("KOURIER_EXTAUTHZ_HOST"),
         ..withholding("extauthz-host", is_empty, "requests would be served without asking the authorization server")
@@ -44,8 +44,6 @@ const KOURIER: [Unsupported; 6] = [
     reported("cipher-suites", is_empty, "rustls' cipher suites are offered; min-tls-version limits them"),
     reported("cluster-cert-secret", is_empty, "cluster-local hosts without a certificate of their own get none"),
     reported("listen-ip-addresses", is_unspecified, "listeners use the addresses of the setting listen"),
-    reported("trusted-hops-count", is_zero, "the setting trusted-proxies decides whose X-Forwarded-For is kept"),
-    reported("use-remote-address", is_false, "the setting trusted-proxies decides whose X-Forwarded-For is kept"),
 ];
 
 /// Keys of config-network (knative.dev/networking `pkg/config`); the last two are what it was called before.
@@ -128,10 +126,6 @@ fn is_empty(value: &str) -> bool {
     value.is_empty()
 }
 
-fn is_zero(value: &str) -> bool {
-    value.bytes().all(|byte| byte == b'0')
-}
-
 /// What Go's `strconv.ParseBool` takes for false, and nothing.
 fn is_false(value: &str) -> bool {
     matches!(value, "" | "0" | "f" | "F" | "false" | "FALSE" | "False")
@@ -156,8 +150,6 @@ mod tests {
         for (which, key, off, on) in [
             (Which::Kourier, "extauthz-host", vec!["", " "], vec!["authz:50051"]),
             (Which::Kourier, "cipher-suites", vec![""], vec!["ECDHE-RSA-AES128-GCM-SHA256"]),
-            (Which::Kourier, "trusted-hops-count", vec!["", "0"], vec!["1", "10"]),
-            (Which::Kourier, "use-remote-address", vec!["false", "F"], vec!["true", "yes"]),
             (Which::Kourier, "listen-ip-addresses", vec!["0.0.0.0", "0.0.0.0, ::"], vec!["10.0.0.1", "::1", "x"]),
             (
                 Which::Network,
