@@ -165,7 +165,14 @@ pub const GATEWAY_SETTINGS: &[Setting] = &[
     one("min-tls-version", "1.2|1.3", "1.2", "Lowest TLS version that is accepted").at_start(),
     one("handshake-timeout", "TIME", "10s", "How long hello, certificate and handshake may take together").live(),
     one("header-timeout", "TIME", "10s", "How long a request's header may take from its first byte").live(),
-    one("keepalive-timeout", "TIME", "60s", "How long a connection may idle between requests").live(),
+    // 60 s are waited in front (AWS): who waits longer loses no request.
+    one(
+        "keepalive-timeout",
+        "TIME",
+        "75s",
+        "How long a connection may idle between requests; longer than a balancer in front keeps it. Connections of HTTP/2 may \
+         for 5m at least",
+    ).live(),
     one(
         "write-stall-timeout",
         "TIME",
