@@ -20,6 +20,7 @@ use certstore::SecretRef;
 
 use crate::listener::ListenerName;
 use crate::overload::{MemoryLimit, Thresholds};
+use crate::proxy::settings::UnderscoreHeaders;
 use crate::tls::TlsVersion;
 use crate::upstream::Reach;
 
@@ -79,6 +80,8 @@ pub struct Config {
     pub trusted_hops_count: u32,
     /// Whether the peer's address is appended to `X-Forwarded-For` and counts as one of its addresses.
     pub use_remote_address: bool,
+    /// The treatment of header fields with `_` in their name.
+    pub underscore_headers: UnderscoreHeaders,
     /// Which addresses endpoints may have.
     pub reach: Reach,
     /// How long a request waits for an endpoint that can be reached before it is answered with 503.

@@ -161,6 +161,7 @@ fn proxy_settings(config: &Config) -> proxy::Settings {
     proxy::Settings {
         trusted_proxies: config.trusted_proxies.clone(),
         hops: hops(config),
+        underscore_headers: config.underscore_headers,
         endpoint_wait: config.endpoint_wait,
         stream_idle: Some(config.stream_idle_timeout).filter(|timeout| !timeout.is_zero()),
         access_log: config.access_log,

@@ -9,6 +9,7 @@ use super::value::{at_least, parse_cache_size, parse_count, parse_switch};
 use super::{KubeConfig, LogFormat, SourceConfig};
 use crate::listener::ListenerName;
 use crate::overload::MemoryLimit;
+use crate::proxy::settings::UnderscoreHeaders;
 use crate::tls::TlsVersion;
 
 /// The process takes nearly as much before it serves anybody; what is less is a number whose unit was forgotten, and would
@@ -100,6 +101,14 @@ pub(super) fn parse_log_format(text: &str) -> Result<LogFormat, String> {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),
         _ => Err(format!("{text:?} is not a log format; write text or json")),
+    }
+}
+
+pub(super) fn parse_underscore_headers(text: &str) -> Result<UnderscoreHeaders, String> {
+    match text {
+        "safe" => Ok(UnderscoreHeaders::Safe),
+        "drop" => Ok(UnderscoreHeaders::Drop),
+        _ => Err(format!("{text:?} is not a treatment of such fields; write safe or drop")),
     }
 }
 

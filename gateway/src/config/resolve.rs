@@ -7,7 +7,7 @@ use super::layers::{ConfigFault, Layers, Origin, place};
 use super::parse::{
     default_address, parse_auto_count, parse_auto_size, parse_auto_switch, parse_listen, parse_log_format,
     parse_log_level, parse_memory_limit, parse_object, parse_secret_ref, parse_source, parse_tls_version,
-    parse_unsupported, parse_word,
+    parse_underscore_headers, parse_unsupported, parse_word,
 };
 use super::setting::{GATEWAY_SETTINGS, Setting};
 use super::value::{parse_count, parse_hops, parse_percent, parse_range, parse_size, parse_switch, parse_time};
@@ -77,6 +77,7 @@ impl Reader<'_> {
             trusted_proxies: read.list("trusted-proxies", parse_range),
             trusted_hops_count: read.value("trusted-hops-count", parse_hops),
             use_remote_address: read.value("use-remote-address", parse_switch),
+            underscore_headers: read.value("underscore-headers", parse_underscore_headers),
             reach: read.reach(),
             endpoint_wait: read.value("endpoint-wait", parse_time),
             stream_idle_timeout: read.value("stream-idle-timeout", parse_time),

@@ -222,6 +222,13 @@ pub const GATEWAY_SETTINGS: &[Setting] = &[
          for an edge. proxy-protocol is `on` too where there is a count",
     ).live(),
     one(
+        "underscore-headers",
+        "safe|drop",
+        "safe",
+        "Header fields with `_` in their name: `safe` passes them on, but for those that read like a field that the gateway \
+         sets once `_` is read as `-`; `drop` passes none on, as nginx does",
+    ).live(),
+    one(
         "endpoint-wait",
         "TIME",
         "5s",
