@@ -24,6 +24,8 @@ pub mod validate;
 use std::sync::Arc;
 use std::task::Poll;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use tokio::sync::watch;
 
 use crate::connection::{Connection, NARROW, WIDE};
@@ -32,7 +34,7 @@ use crate::exchange::replay::Replay;
 use crate::exchange::{ClientStream, EndpointStream, Handler};
 use crate::ledger::{Kind, Reservation};
 use crate::live::Live;
-use crate::message::{BodyLength, RequestHead, ResponseHead, Version};
+use crate::message::{BodyLength, Name, RequestHead, ResponseHead, Version};
 use crate::overload::{Pressure, Refused};
 use crate::tables::{Snapshot, Tables};
 use crate::upstream::{Choice, Connector, Protocol, REQUEST_MEMORY, Upstreams};
@@ -341,10 +343,17 @@ fn protocol(request: &UnderWay<'_>, choice: &Choice) -> Protocol {
 }
 
 /// An extended CONNECT (RFC 8441 §5) asks the endpoint for an upgrade in HTTP/1.1; its stream carries no body before that.
+///
+/// A WebSocket has no key in HTTP/2 (§5.1), and is refused without one in HTTP/1.1 (RFC 6455 §4.1).
 fn prepare_upgrade(head: &mut RequestHead) {
     if head.version == Version::Http2 && head.upgrade.is_some() {
         head.method = http::Method::GET;
         head.body = BodyLength::Empty;
+        head.takes_trailers = false;
+        if head.is_websocket() {
+            let key = STANDARD.encode(fastrand::u128(..).to_ne_bytes());
+            head.fields.set(Name::SecWebSocketKey, key.as_bytes());
+        }
     }
 }
 

@@ -80,6 +80,8 @@ async fn an_http2_request_for_an_unknown_host_is_404() {
     assert_eq!((status, body.as_str()), (404, "no service has this host\n"));
 }
 
+const KEY: &str = "sec-websocket-key";
+
 /// Accepts one upgrade and echoes what comes after it.
 async fn websocket_like() -> SocketAddr {
     let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
@@ -90,9 +92,16 @@ async fn websocket_like() -> SocketAddr {
         while !head.ends_with(b"\r\n\r\n") {
             head.push(stream.read_u8().await.expect("a head"));
         }
-        let head = String::from_utf8_lossy(&head).to_lowercase();
-        assert!(head.contains("upgrade: websocket") && head.contains("connection: upgrade"), "{head}");
-        let answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+        let head = String::from_utf8_lossy(&head).into_owned();
+        let lower = head.to_lowercase();
+        assert!(head.starts_with("GET ") && lower.contains("upgrade: websocket"), "{head}");
+        assert!(lower.contains("connection: upgrade"), "{head}");
+        // RFC 6455 §4.1: 16 bytes in base64.
+        let key =
+            head.lines().find_map(|line| line.split_once(": ").filter(|(name, _)| name.eq_ignore_ascii_case(KEY)));
+        assert!(key.is_some_and(|(_, key)| key.len() == 24 && key.ends_with("==")), "{head}");
+        let answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: chat\r\n\r\n";
         stream.write_all(answer).await.expect("sent");
         let mut buffer = [0; 64];
         while let Ok(read @ 1..) = stream.read(&mut buffer).await {
@@ -128,6 +137,41 @@ async fn a_websocket_goes_through_in_http1_even_to_an_h2c_service() {
             stream.read_exact(&mut echo).await.expect("echoed");
             assert_eq!(&echo, message);
         }
+    }
+}
+
+/// RFC 8441: an extended CONNECT has neither key nor accept, and a service of HTTP/1.1 wants the one and sends the other.
+#[tokio::test]
+async fn a_websocket_over_http2_reaches_a_service_of_http1() {
+    for protocol in [UpstreamProtocol::Http1, UpstreamProtocol::H2c] {
+        let mut gateway = Gateway::start();
+        gateway.cluster("ns/a:80", protocol, &[websocket_like().await]);
+        gateway.route("shop.test", "ns/a:80");
+        let stream = TcpStream::connect(gateway.address).await.expect("connects");
+        let (mut requests, connection) = h2::client::handshake(stream).await.expect("speaks h2");
+        tokio::spawn(connection);
+        while !requests.is_extended_connect_protocol_enabled() {
+            requests = requests.ready().await.expect("open");
+            tokio::task::yield_now().await;
+        }
+        let mut request = http::Request::connect("http://shop.test/chat");
+        request = request.header("sec-websocket-version", "13").header("sec-websocket-protocol", "chat");
+        let mut request = request.body(()).expect("valid");
+        request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
+        let (response, mut sending) = requests.send_request(request, false).expect("sent");
+        let response = response.await.expect("answered");
+        assert_eq!(response.status(), 200);
+        let fields = response.headers();
+        assert!(!fields.contains_key("sec-websocket-accept") && !fields.contains_key("upgrade"), "{fields:?}");
+        assert_eq!(fields.get("sec-websocket-protocol").expect("chosen"), "chat");
+        let mut body = response.into_body();
+        for message in ["one", "two"] {
+            sending.send_data(message.into(), false).expect("sent");
+            assert_eq!(body.data().await.expect("open").expect("echoed"), message);
+        }
+        sending.send_data(Bytes::new(), true).expect("sent");
+        let rest = body.data().await.map(|data| data.expect("ended well"));
+        assert!(rest.is_none_or(|rest| rest.is_empty()), "the service ends its side too");
     }
 }
 
