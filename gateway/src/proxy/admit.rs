@@ -133,9 +133,13 @@ pub(super) fn failed(failure: Failure) -> Option<Reply> {
 }
 
 /// Returns `true` if a trusted proxy says that its client came by https: a redirect would send it in a circle.
+///
+/// Of several proxies that each add theirs, the first says how the client came. Traefik says `wss` of a WebSocket.
 fn is_https_already(settings: &Settings, arrival: &Arrival<'_>, head: &RequestHead) -> bool {
-    let scheme = head.fields.get(Name::XForwardedProto).unwrap_or_default();
-    scheme.eq_ignore_ascii_case(b"https") && trust::is_trusted(settings, arrival.peer)
+    let schemes = head.fields.get(Name::XForwardedProto).unwrap_or_default();
+    let scheme = schemes.split(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
+    let is_secure = [&b"https"[..], b"wss"].iter().any(|secure| scheme.eq_ignore_ascii_case(secure));
+    is_secure && trust::is_trusted(settings, arrival.peer)
 }
 
 /// Redirects to the same place with https, on the default port.
