@@ -1,8 +1,12 @@
+use std::convert::Infallible;
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 
-use http_body_util::{BodyExt, Empty};
-use hyper::body::Bytes;
+use futures_util::stream;
+use http::HeaderMap;
+use http_body_util::{BodyExt, Empty, StreamBody};
+use hyper::body::{Bytes, Frame, Incoming};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -38,6 +42,59 @@ async fn http2_with_prior_knowledge_reaches_http1_and_h2c_services() {
         assert_eq!(status, 200, "{body}");
         assert!(body.contains(line), "{body}");
         assert!(body.contains("shop.test:8080"), "{body}");
+    }
+}
+
+/// A backend that says which trailers it got, and adds some of its own.
+async fn with_trailers() -> SocketAddr {
+    let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let address = socket.local_addr().expect("bound");
+    let answer = |request: hyper::Request<Incoming>| async {
+        let body = request.into_body().collect().await.expect("whole");
+        let sum =
+            body.trailers().and_then(|trailers| trailers.get("x-sum")?.to_str().ok()).unwrap_or("none").to_owned();
+        let trailers = HeaderMap::from_iter([("x-end".parse().expect("a name"), "1".parse().expect("a value"))]);
+        let frames = [Frame::data(Bytes::from(format!("sum: {sum}"))), Frame::trailers(trailers)];
+        let body = StreamBody::new(stream::iter(frames.map(Ok::<_, Infallible>)));
+        Ok::<_, Infallible>(hyper::Response::builder().header("trailer", "x-end").body(body).expect("valid"))
+    };
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = socket.accept().await {
+            tokio::spawn(async move {
+                let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                let _ = builder.serve_connection(TokioIo::new(stream), service_fn(answer)).await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn trailers_pass_in_both_directions_between_all_versions() {
+    for protocol in [UpstreamProtocol::Http1, UpstreamProtocol::H2c] {
+        let mut gateway = Gateway::start();
+        gateway.cluster("ns/a:80", protocol, &[with_trailers().await]);
+        gateway.route("shop.test", "ns/a:80");
+        let request = "POST / HTTP/1.1\r\nHost: shop.test\r\nTE: trailers\r\nTrailer: x-sum\r\nTransfer-Encoding: chunked\r\n\
+            Connection: close, te\r\n\r\n2\r\nhi\r\n0\r\nx-sum: 7\r\n\r\n";
+        let answer = gateway.exchange(request).await;
+        assert!(
+            answer.contains("sum: 7") && answer.to_lowercase().contains("0\r\nx-end: 1\r\n"),
+            "{protocol:?}: {answer}"
+        );
+
+        let stream = TcpStream::connect(gateway.address).await.expect("connects");
+        let (mut requests, connection) = h2::client::handshake(stream).await.expect("speaks h2");
+        tokio::spawn(connection);
+        let request = http::Request::post("http://shop.test/").header("te", "trailers").header("trailer", "x-sum");
+        let (response, mut sending) = requests.send_request(request.body(()).expect("valid"), false).expect("sent");
+        sending.send_data("hi".into(), false).expect("sent");
+        let trailers = HeaderMap::from_iter([("x-sum".parse().expect("a name"), "7".parse().expect("a value"))]);
+        sending.send_trailers(trailers).expect("sent");
+        let mut body = response.await.expect("answered").into_body();
+        assert_eq!(body.data().await.expect("a body").expect("whole"), "sum: 7", "{protocol:?}");
+        let trailers = body.trailers().await.expect("whole").expect("there are some");
+        assert_eq!(trailers.get("x-end").expect("named"), "1", "{protocol:?}");
     }
 }
 
