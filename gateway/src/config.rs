@@ -21,6 +21,7 @@ use certstore::SecretRef;
 use crate::listener::ListenerName;
 use crate::overload::{MemoryLimit, Thresholds};
 use crate::proxy::settings::UnderscoreHeaders;
+use crate::proxy::trust::Hops;
 use crate::tls::TlsVersion;
 use crate::upstream::Reach;
 
@@ -76,10 +77,8 @@ pub struct Config {
     pub proxy_protocol: bool,
     /// Peers whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<ipnet::IpNet>,
-    /// Proxies in front that append to `X-Forwarded-For`.
-    pub trusted_hops_count: u32,
-    /// Whether the peer's address is appended to `X-Forwarded-For` and counts as one of its addresses.
-    pub use_remote_address: bool,
+    /// Proxies in front, by their number, if they are counted.
+    pub hops: Option<Hops>,
     /// The treatment of header fields with `_` in their name.
     pub underscore_headers: UnderscoreHeaders,
     /// Which addresses endpoints may have.

@@ -152,9 +152,7 @@ fn tls_settings(config: &Config) -> tls::Settings {
 /// Returns the proxies in front by their number, if the settings count them. As in Kourier, a peer that the PROXY protocol
 /// states is appended to `X-Forwarded-For`.
 fn hops(config: &Config) -> Option<Hops> {
-    let appends_peer = config.use_remote_address || config.proxy_protocol;
-    let is_set = config.trusted_hops_count > 0 || config.use_remote_address;
-    is_set.then_some(Hops { count: config.trusted_hops_count, appends_peer })
+    config.hops.map(|hops| Hops { appends_peer: hops.appends_peer || config.proxy_protocol, ..hops })
 }
 
 fn proxy_settings(config: &Config) -> proxy::Settings {

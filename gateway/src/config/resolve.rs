@@ -14,6 +14,7 @@ use super::value::{parse_count, parse_hops, parse_percent, parse_range, parse_si
 use super::{Config, KubeConfig, SourceConfig, StatusConfig};
 use crate::listener::ListenerName;
 use crate::overload::Thresholds;
+use crate::proxy::trust::Hops;
 use crate::upstream::Reach;
 
 /// The stages' settings, as they follow one another.
@@ -75,8 +76,7 @@ impl Reader<'_> {
             max_connections_per_client: read.value("max-connections-per-client", parse_auto_count),
             proxy_protocol: read.value("proxy-protocol", parse_switch),
             trusted_proxies: read.list("trusted-proxies", parse_range),
-            trusted_hops_count: read.value("trusted-hops-count", parse_hops),
-            use_remote_address: read.value("use-remote-address", parse_switch),
+            hops: read.hops(),
             underscore_headers: read.value("underscore-headers", parse_underscore_headers),
             reach: read.reach(),
             endpoint_wait: read.value("endpoint-wait", parse_time),
@@ -137,6 +137,12 @@ impl Reader<'_> {
             }
         }
         values
+    }
+
+    fn hops(&mut self) -> Option<Hops> {
+        let count = self.value("trusted-hops-count", parse_hops);
+        let appends_peer = self.value("use-remote-address", parse_switch);
+        (count > 0 || appends_peer).then_some(Hops { count, appends_peer })
     }
 
     fn source(&mut self) -> SourceConfig {

@@ -88,8 +88,7 @@ async fn grpcio_calls_and_streams_with_and_without_tls() -> Result<()> {
     }
     let scene = Scene::new()?;
     let backend = GrpcBackend::start().await?;
-    scene
-        .write("service", &Service::new(NAMESPACE, "local").port_name("h2c").endpoint(backend.address()).objects())?;
+    scene.write("service", &Service::new(NAMESPACE, "local").port_name("h2c").endpoint(backend.address()).objects())?;
     let world = world(scene).await?;
     let once = ["re: hello", "ABORTED: as was asked", "2000"];
     assert_eq!(lines(&world, "python3", &[], "client_grpc.py").await?, [once, once].concat());
