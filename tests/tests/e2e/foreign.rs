@@ -89,8 +89,12 @@ async fn grpcio_calls_and_streams_with_and_without_tls() -> Result<()> {
     let scene = Scene::new()?;
     let backend = GrpcBackend::start().await?;
     scene.write("service", &Service::new(NAMESPACE, "local").port_name("h2c").endpoint(backend.address()).objects())?;
+    scene.write("service-empty", &Service::new(NAMESPACE, "empty").port_name("h2c").objects())?;
+    scene.kingress("empty", |kingress| kingress.rule(Rule::external(&["empty.test"]).path(PathRule::to("empty"))))?;
     let world = world(scene).await?;
     let once = ["re: hello", "ABORTED: as was asked", "2000"];
-    assert_eq!(lines(&world, "python3", &[], "client_grpc.py").await?, [once, once].concat());
+    let of_gateway = ["UNIMPLEMENTED: no service has this host", "UNAVAILABLE: the service has no ready endpoint"];
+    let expected = [&once[..], &once, &of_gateway].concat();
+    assert_eq!(lines(&world, "python3", &[], "client_grpc.py").await?, expected);
     Ok(())
 }

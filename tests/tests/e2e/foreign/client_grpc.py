@@ -15,6 +15,12 @@ def status(call):
         return f"{error.code().name}: {error.details()}"
 
 
+def other(authority):
+    """Of a host that is not served: the gateway answers itself."""
+    with grpc.insecure_channel(f"localhost:{plain}", [("grpc.default_authority", authority)]) as channel:
+        return status(lambda: channel.unary_unary("/test.Chat/Say")(line("hello")))
+
+
 plain, tls, ca = sys.argv[1], sys.argv[2], open(sys.argv[3], "rb").read()
 for channel in [
     grpc.insecure_channel(f"localhost:{plain}"),
@@ -27,3 +33,5 @@ for channel in [
         talk = channel.stream_stream("/test.Chat/Talk")
         answers = sum(1 for _ in talk(line("hello") for _ in range(2_000)))
         print(answers)
+print(other("nobody.test"))
+print(other("empty.test"))
