@@ -134,7 +134,7 @@ pub(super) fn parse_word(text: &str) -> Result<String, String> {
 
 pub(super) fn parse_unsupported(text: &str) -> Result<String, String> {
     let mut keys: Vec<_> = xds::settings::unsupported_keys().collect();
-    if keys.contains(&text) {
+    if keys.contains(&text) || xds::settings::was_unsupported(text) {
         return Ok(text.to_owned());
     }
     keys.sort_unstable();

@@ -427,6 +427,7 @@ mod tests {
             resolve(&[&[("source", "dir:/m")], &given[..]].concat()).map(|config| config.accept_unsupported)
         };
         assert_eq!(accepts(&["extauthz-host", "cipher-suites"]).unwrap(), ["extauthz-host", "cipher-suites"]);
+        assert!(accepts(&["trusted-hops-count"]).is_ok(), "it was not implemented once");
         let faults = accepts(&["extauthz"]).unwrap_err();
         assert!(faults[0].message.contains("write one of certs-secret-name, cipher-suites,"), "{faults:?}");
     }

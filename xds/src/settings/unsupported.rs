@@ -72,6 +72,14 @@ pub fn unsupported_keys() -> impl Iterator<Item = &'static str> {
     all().map(|unsupported| unsupported.key)
 }
 
+/// Keys that were not implemented once: whoever accepted that goes on being understood.
+const IMPLEMENTED_SINCE: [&str; 2] = ["trusted-hops-count", "use-remote-address"];
+
+/// Returns `true` for a key that `accept-unsupported` took once, and that is implemented by now.
+pub fn was_unsupported(key: &str) -> bool {
+    IMPLEMENTED_SINCE.contains(&key)
+}
+
 /// The key of a map, if it is not implemented.
 pub(super) fn find(which: Which, name: &str) -> Option<&'static Unsupported> {
     let keys: &[Unsupported] = match which {
@@ -163,6 +171,14 @@ mod tests {
             assert!(off.iter().all(|value| !is_set(which, key, value)), "{key}: {off:?}");
             assert!(on.iter().all(|value| is_set(which, key, value)), "{key}: {on:?}");
         }
+    }
+
+    #[test]
+    fn a_key_that_is_implemented_by_now_sets_something_and_is_still_a_name_to_accept() {
+        for key in IMPLEMENTED_SINCE {
+            assert!(find(Which::Kourier, key).is_none() && unsupported_keys().all(|other| other != key), "{key}");
+        }
+        assert!(was_unsupported("use-remote-address") && !was_unsupported("extauthz-host"));
     }
 
     #[test]
