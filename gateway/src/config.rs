@@ -20,6 +20,8 @@ use certstore::SecretRef;
 
 use crate::listener::ListenerName;
 use crate::overload::{MemoryLimit, Thresholds};
+use crate::proxy::settings::UnderscoreHeaders;
+use crate::proxy::trust::Hops;
 use crate::tls::TlsVersion;
 use crate::upstream::Reach;
 
@@ -75,6 +77,10 @@ pub struct Config {
     pub proxy_protocol: bool,
     /// Peers whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Proxies in front, by their number, if they are counted.
+    pub hops: Option<Hops>,
+    /// The treatment of header fields with `_` in their name.
+    pub underscore_headers: UnderscoreHeaders,
     /// Which addresses endpoints may have.
     pub reach: Reach,
     /// How long a request waits for an endpoint that can be reached before it is answered with 503.

@@ -18,11 +18,14 @@ mod response;
 pub mod retry;
 pub mod rewrite;
 pub mod settings;
+pub mod trust;
 pub mod validate;
 
 use std::sync::Arc;
 use std::task::Poll;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use tokio::sync::watch;
 
 use crate::connection::{Connection, NARROW, WIDE};
@@ -31,7 +34,7 @@ use crate::exchange::replay::Replay;
 use crate::exchange::{ClientStream, EndpointStream, Handler};
 use crate::ledger::{Kind, Reservation};
 use crate::live::Live;
-use crate::message::{BodyLength, RequestHead, ResponseHead, Version};
+use crate::message::{BodyLength, Name, RequestHead, ResponseHead, Version};
 use crate::overload::{Pressure, Refused};
 use crate::tables::{Snapshot, Tables};
 use crate::upstream::{Choice, Connector, Protocol, REQUEST_MEMORY, Upstreams};
@@ -91,6 +94,7 @@ impl Postern {
     fn admit(&self, request: &mut UnderWay<'_>) -> Verdict {
         let settings = self.settings.load();
         let arrival = Arrival::from(request.connection);
+        request.record.client = trust::client(&settings, arrival.peer, &request.head.fields);
         if let Err(reason) = validate::check(&request.head, &settings) {
             count_failure(Failure::Rejected(reason));
             return Verdict::Reply(admit::reject(reason));
@@ -200,12 +204,13 @@ impl Postern {
 
     fn rewrite(&self, request: &mut UnderWay<'_>) {
         let settings = self.settings.load();
-        let client = request.connection.client.ip();
+        let peer = request.connection.client.ip();
         let origin = Origin {
-            client,
+            peer,
             is_tls: request.connection.tls.is_some(),
             authority: &request.authority,
-            is_trusted: forwarded::is_trusted(&settings, client),
+            is_trusted: trust::is_trusted(&settings, peer),
+            chain: trust::chain(&settings, peer),
         };
         let Record { request_id, matched, .. } = &request.record;
         rewrite::set_origin(&mut request.head, &origin, request_id, settings.underscore_headers);
@@ -338,10 +343,17 @@ fn protocol(request: &UnderWay<'_>, choice: &Choice) -> Protocol {
 }
 
 /// An extended CONNECT (RFC 8441 §5) asks the endpoint for an upgrade in HTTP/1.1; its stream carries no body before that.
+///
+/// A WebSocket has no key in HTTP/2 (§5.1), and is refused without one in HTTP/1.1 (RFC 6455 §4.1).
 fn prepare_upgrade(head: &mut RequestHead) {
     if head.version == Version::Http2 && head.upgrade.is_some() {
         head.method = http::Method::GET;
         head.body = BodyLength::Empty;
+        head.takes_trailers = false;
+        if head.is_websocket() {
+            let key = STANDARD.encode(fastrand::u128(..).to_ne_bytes());
+            head.fields.set(Name::SecWebSocketKey, key.as_bytes());
+        }
     }
 }
 

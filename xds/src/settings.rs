@@ -26,7 +26,7 @@ mod unsupported;
 mod value;
 
 pub use key::kourier_settings;
-pub use unsupported::unsupported_keys;
+pub use unsupported::{unsupported_keys, was_unsupported};
 
 use draft::{Draft, Problem};
 use unsupported::{Place, Set};

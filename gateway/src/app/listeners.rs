@@ -15,6 +15,7 @@ use crate::health::Health;
 use crate::listener::{self, Admission, BoundListener, Limits, ListenerName, Policy};
 use crate::live::Live;
 use crate::overload::{self, DEFAULT_CONNECTIONS};
+use crate::proxy::trust::Hops;
 use crate::proxy::{self, Postern};
 use crate::tables::Tables;
 use crate::tls::{self, Terminator};
@@ -128,10 +129,13 @@ fn external_policy(config: &Config) -> Policy {
 }
 
 fn connection_settings(config: &Config) -> connection::Settings {
+    let http2 = connection::Http2Settings::default();
+    let http2_idle = http2.idle_timeout.max(config.keepalive_timeout);
     connection::Settings {
         header_timeout: config.header_timeout,
         idle_timeout: config.keepalive_timeout,
         write_stall_timeout: config.write_stall_timeout,
+        http2: connection::Http2Settings { idle_timeout: http2_idle, ..http2 },
         ..connection::Settings::default()
     }
 }
@@ -145,12 +149,56 @@ fn tls_settings(config: &Config) -> tls::Settings {
     }
 }
 
+/// Returns the proxies in front by their number, if the settings count them. As in Kourier, a peer that the PROXY protocol
+/// states is appended to `X-Forwarded-For`.
+fn hops(config: &Config) -> Option<Hops> {
+    config.hops.map(|hops| Hops { appends_peer: hops.appends_peer || config.proxy_protocol, ..hops })
+}
+
 fn proxy_settings(config: &Config) -> proxy::Settings {
     proxy::Settings {
         trusted_proxies: config.trusted_proxies.clone(),
+        hops: hops(config),
+        underscore_headers: config.underscore_headers,
         endpoint_wait: config.endpoint_wait,
         stream_idle: Some(config.stream_idle_timeout).filter(|timeout| !timeout.is_zero()),
         access_log: config.access_log,
         ..proxy::Settings::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Layers;
+
+    fn config(flags: &[(&str, &str)]) -> Config {
+        let given = [("source", "kube")].iter().chain(flags);
+        let given: BTreeMap<_, _> =
+            given.map(|(name, value)| ((*name).to_owned(), vec![(*value).to_owned()])).collect();
+        Config::resolve(&Layers::default().with_flags(given)).expect("it is valid")
+    }
+
+    #[test]
+    fn idle_connections_are_kept_for_longer_than_the_60_seconds_of_balancers_and_for_as_long_as_is_set() {
+        for (flags, http1, http2) in [(&[][..], 75, 300), (&[("keepalive-timeout", "620s")], 620, 620)] {
+            let settings = connection_settings(&config(flags));
+            let idle = [settings.idle_timeout, settings.http2.idle_timeout];
+            assert_eq!(idle, [http1, http2].map(Duration::from_secs), "{flags:?}");
+        }
+        assert_eq!(connection::Settings::default().idle_timeout, connection_settings(&config(&[])).idle_timeout);
+    }
+
+    #[test]
+    fn the_proxy_protocol_has_its_client_appended_where_hops_are_counted() {
+        let hops = |flags| hops(&config(flags)).map(|hops| (hops.count, hops.appends_peer));
+        assert_eq!(hops(&[]), None);
+        assert_eq!(hops(&[("proxy-protocol", "on")]), None);
+        assert_eq!(hops(&[("use-remote-address", "on")]), Some((0, true)));
+        assert_eq!(hops(&[("trusted-hops-count", "2")]), Some((2, false)));
+        assert_eq!(hops(&[("trusted-hops-count", "2"), ("proxy-protocol", "on")]), Some((2, true)));
     }
 }

@@ -153,8 +153,8 @@ fn a_route_to_an_unknown_cluster_keeps_going_where_it_went_and_heals_when_the_cl
 #[test]
 fn a_request_that_waits_follows_its_host_where_this_leads_by_now() {
     let mut rig = with_shop();
-    let client = std::net::IpAddr::from([127, 0, 0, 1]);
-    let arrival = Arrival { listener: ListenerName::ExternalHttp, client, tls: None };
+    let peer = std::net::IpAddr::from([127, 0, 0, 1]);
+    let arrival = Arrival { listener: ListenerName::ExternalHttp, peer, tls: None };
     let request = RequestHead::new(Version::Http11, http::Method::GET, b"shop.test", b"/");
     let mut waiting = matched(&rig.tables, "shop.test").expect("forwarded");
     let mut now_at = |rig: &Rig| {

@@ -9,6 +9,7 @@ use super::value::{at_least, parse_cache_size, parse_count, parse_switch};
 use super::{KubeConfig, LogFormat, SourceConfig};
 use crate::listener::ListenerName;
 use crate::overload::MemoryLimit;
+use crate::proxy::settings::UnderscoreHeaders;
 use crate::tls::TlsVersion;
 
 /// The process takes nearly as much before it serves anybody; what is less is a number whose unit was forgotten, and would
@@ -103,6 +104,14 @@ pub(super) fn parse_log_format(text: &str) -> Result<LogFormat, String> {
     }
 }
 
+pub(super) fn parse_underscore_headers(text: &str) -> Result<UnderscoreHeaders, String> {
+    match text {
+        "safe" => Ok(UnderscoreHeaders::Safe),
+        "drop" => Ok(UnderscoreHeaders::Drop),
+        _ => Err(format!("{text:?} is not a treatment of such fields; write safe or drop")),
+    }
+}
+
 pub(super) fn parse_log_level(text: &str) -> Result<String, String> {
     // A bare word that is no level would be taken for a target, and switch off all others.
     let is_level =
@@ -125,7 +134,7 @@ pub(super) fn parse_word(text: &str) -> Result<String, String> {
 
 pub(super) fn parse_unsupported(text: &str) -> Result<String, String> {
     let mut keys: Vec<_> = xds::settings::unsupported_keys().collect();
-    if keys.contains(&text) {
+    if keys.contains(&text) || xds::settings::was_unsupported(text) {
         return Ok(text.to_owned());
     }
     keys.sort_unstable();

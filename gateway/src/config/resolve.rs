@@ -7,13 +7,14 @@ use super::layers::{ConfigFault, Layers, Origin, place};
 use super::parse::{
     default_address, parse_auto_count, parse_auto_size, parse_auto_switch, parse_listen, parse_log_format,
     parse_log_level, parse_memory_limit, parse_object, parse_secret_ref, parse_source, parse_tls_version,
-    parse_unsupported, parse_word,
+    parse_underscore_headers, parse_unsupported, parse_word,
 };
 use super::setting::{GATEWAY_SETTINGS, Setting};
-use super::value::{parse_count, parse_percent, parse_range, parse_size, parse_switch, parse_time};
+use super::value::{parse_count, parse_hops, parse_percent, parse_range, parse_size, parse_switch, parse_time};
 use super::{Config, KubeConfig, SourceConfig, StatusConfig};
 use crate::listener::ListenerName;
 use crate::overload::Thresholds;
+use crate::proxy::trust::Hops;
 use crate::upstream::Reach;
 
 /// The stages' settings, as they follow one another.
@@ -75,6 +76,8 @@ impl Reader<'_> {
             max_connections_per_client: read.value("max-connections-per-client", parse_auto_count),
             proxy_protocol: read.value("proxy-protocol", parse_switch),
             trusted_proxies: read.list("trusted-proxies", parse_range),
+            hops: read.hops(),
+            underscore_headers: read.value("underscore-headers", parse_underscore_headers),
             reach: read.reach(),
             endpoint_wait: read.value("endpoint-wait", parse_time),
             stream_idle_timeout: read.value("stream-idle-timeout", parse_time),
@@ -134,6 +137,12 @@ impl Reader<'_> {
             }
         }
         values
+    }
+
+    fn hops(&mut self) -> Option<Hops> {
+        let count = self.value("trusted-hops-count", parse_hops);
+        let appends_peer = self.value("use-remote-address", parse_switch);
+        (count > 0 || appends_peer).then_some(Hops { count, appends_peer })
     }
 
     fn source(&mut self) -> SourceConfig {
@@ -418,6 +427,7 @@ mod tests {
             resolve(&[&[("source", "dir:/m")], &given[..]].concat()).map(|config| config.accept_unsupported)
         };
         assert_eq!(accepts(&["extauthz-host", "cipher-suites"]).unwrap(), ["extauthz-host", "cipher-suites"]);
+        assert!(accepts(&["trusted-hops-count"]).is_ok(), "it was not implemented once");
         let faults = accepts(&["extauthz"]).unwrap_err();
         assert!(faults[0].message.contains("write one of certs-secret-name, cipher-suites,"), "{faults:?}");
     }

@@ -165,7 +165,14 @@ pub const GATEWAY_SETTINGS: &[Setting] = &[
     one("min-tls-version", "1.2|1.3", "1.2", "Lowest TLS version that is accepted").at_start(),
     one("handshake-timeout", "TIME", "10s", "How long hello, certificate and handshake may take together").live(),
     one("header-timeout", "TIME", "10s", "How long a request's header may take from its first byte").live(),
-    one("keepalive-timeout", "TIME", "60s", "How long a connection may idle between requests").live(),
+    // 60 s are waited in front (AWS): who waits longer loses no request.
+    one(
+        "keepalive-timeout",
+        "TIME",
+        "75s",
+        "How long a connection may idle between requests; longer than a balancer in front keeps it. Connections of HTTP/2 may \
+         for 5m at least",
+    ).live(),
     one(
         "write-stall-timeout",
         "TIME",
@@ -198,6 +205,28 @@ pub const GATEWAY_SETTINGS: &[Setting] = &[
         "CIDR",
         "",
         "Peers whose X-Forwarded-For, -Proto and -Host are kept and appended to; those of others are replaced",
+    ).live(),
+    one(
+        "trusted-hops-count",
+        "COUNT",
+        "0",
+        "Proxies in front that append to X-Forwarded-For, where their addresses are not known: the client is that many \
+         addresses from its right end with use-remote-address, one more without. With trusted-proxies too, only these peers \
+         are believed",
+    ).live(),
+    one(
+        "use-remote-address",
+        "on|off",
+        "off",
+        "Whether the peer's address is appended to X-Forwarded-For with trusted-hops-count, and whatever the count is; `on` \
+         for an edge. proxy-protocol is `on` too where there is a count",
+    ).live(),
+    one(
+        "underscore-headers",
+        "safe|drop",
+        "safe",
+        "Header fields with `_` in their name: `safe` passes them on, but for those that read like a field that the gateway \
+         sets once `_` is read as `-`; `drop` passes none on, as nginx does",
     ).live(),
     one(
         "endpoint-wait",

@@ -73,6 +73,11 @@ pub(super) fn parse_count(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Reads a number of proxies, which may be zero.
+pub(super) fn parse_hops(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("{text:?} is not a number of proxies; write a whole number, such as 0, 1 or 2"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +118,15 @@ mod tests {
         assert_eq!((parse_percent("85%"), parse_percent("100")), (Ok(85), Ok(100)));
         for text in ["", "0", "101%", "-1", "8.5%", "85%%"] {
             assert!(parse_percent(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_proxies_are_whole_and_may_be_zero() {
+        assert_eq!((parse_hops("0"), parse_hops("2")), (Ok(0), Ok(2)));
+        for text in ["", "-1", "1.5", "one", "4294967296"] {
+            let message = parse_hops(text).unwrap_err();
+            assert!(message.starts_with(&format!("{text:?} is not a number of proxies")), "{message}");
         }
     }
 

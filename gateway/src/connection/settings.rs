@@ -13,7 +13,8 @@ pub struct Settings {
     pub header_timeout: Duration,
     /// The most of an HTTP/1.1 header that is read while its end has not come. [`HEADER_LIMIT`].
     pub header_limit: u32,
-    /// How long an HTTP/1.1 connection may wait for its next (or first) request. 60 s.
+    /// How long an HTTP/1.1 connection may wait for its next (or first) request. 75 s: balancers of AWS close after 60 s, and a
+    /// request that meets a connection which is being closed is lost.
     pub idle_timeout: Duration,
     /// How long a client may take no byte of what it is sent. 60 s.
     pub write_stall_timeout: Duration,
@@ -28,7 +29,7 @@ impl Default for Settings {
         Self {
             header_timeout: Duration::from_secs(10),
             header_limit: HEADER_LIMIT,
-            idle_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(75),
             write_stall_timeout: Duration::from_secs(60),
             max_requests: 10_000,
             http2: Http2Settings::default(),
@@ -49,7 +50,8 @@ pub struct Http2Settings {
     pub connection_window: u32,
     /// Bytes of a response that may wait for a stream's client. 64 KiB.
     pub max_send_buffer: usize,
-    /// A connection without streams is closed after this. 5 min: dialling again costs a handshake.
+    /// A connection without streams is closed after this. 5 min: dialling again costs a handshake. Its end is announced, so that
+    /// no request is lost.
     pub idle_timeout: Duration,
     /// Requests that are not valid HTTP/2 before the connection is closed. 32.
     pub max_malformed_streams: u32,

@@ -33,6 +33,11 @@ pub(crate) struct IdleConnection {
 }
 
 impl IdleConnection {
+    #[cfg(test)]
+    pub(crate) fn new(tcp: TcpStream, keep_for: Option<Duration>) -> Self {
+        Self { tcp, keep_for }
+    }
+
     /// Returns the time after which the endpoint closes the connection if it stays idle: of `Keep-Alive: timeout=…`.
     pub(crate) fn keep_alive(&self) -> Option<Duration> {
         self.keep_for

@@ -176,11 +176,15 @@ impl ClientStream for ServerStream<'_> {
 
     fn send_head(&mut self, head: &ResponseHead) {
         let Sending::Head(response) = &mut self.response else { return };
-        // RFC 8441 §5.
-        let status = if head.status == 101 { 200 } else { head.status };
-        let has_ended = head.body == BodyLength::Empty;
-        let sent = response_of(status, fields::to_map(&head.fields))
-            .and_then(|head| response.send_response(head, has_ended).ok());
+        let is_tunnel = head.status == 101;
+        let has_ended = head.body == BodyLength::Empty && !is_tunnel;
+        let mut fields = fields::to_map(&head.fields);
+        let status = if is_tunnel { 200 } else { head.status };
+        if is_tunnel {
+            // RFC 8441 §5.1: there is none in HTTP/2.
+            fields.remove(http::header::SEC_WEBSOCKET_ACCEPT);
+        }
+        let sent = response_of(status, fields).and_then(|head| response.send_response(head, has_ended).ok());
         // With HTTP/2, trailers may follow a body of known length.
         self.ends_after = match head.body {
             BodyLength::Exact(length) if head.version != Version::Http2 => Some(length),

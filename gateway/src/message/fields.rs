@@ -127,7 +127,7 @@ impl Fields {
     }
 
     /// Returns the values of all fields of a known name.
-    pub fn get_all(&self, name: Name) -> impl Iterator<Item = &[u8]> {
+    pub fn get_all(&self, name: Name) -> impl DoubleEndedIterator<Item = &[u8]> {
         self.index.iter().filter(move |place| place.known == name).map(|place| place.field(&self.text).value)
     }
 

@@ -1,5 +1,6 @@
 //! The access log: a line per request, through the tracing target `access`.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use crate::connection::Connection;
@@ -32,12 +33,15 @@ pub(super) fn log_refused(connection: &Connection, status: u16, reason: &'static
     tracing::info!(target: TARGET, client = %connection.client, status, reason, "request refused");
 }
 
-/// Writes the line of a request.
+/// Writes the line of a request. `client` is the peer, or who it speaks for; then the line has `peer` too.
 pub(super) fn log(connection: &Connection, head: &RequestHead, authority: &[u8], record: &Record, end: &End) {
     let endpoint = record.endpoint.map(tracing::field::display);
+    let client: &dyn Display = record.client.as_ref().map_or(&connection.client, |client| client);
+    let peer = record.client.map(|_| tracing::field::display(connection.client));
     tracing::info!(
         target: TARGET,
-        client = %connection.client,
+        client = %client,
+        peer,
         method = head.method.as_str(),
         host = &*String::from_utf8_lossy(authority),
         path = &*String::from_utf8_lossy(head.path()),

@@ -18,6 +18,7 @@ use super::forwarded::{self, RequestId};
 use super::probe;
 use super::respond::Reply;
 use super::settings::Settings;
+use super::trust;
 use super::validate::RejectReason;
 
 /// The host of the readiness question that Kourier's deployments ask on the internal listener.
@@ -38,15 +39,15 @@ pub enum Verdict {
 pub struct Arrival<'a> {
     /// The listener that accepted it.
     pub listener: ListenerName,
-    /// The client's address.
-    pub client: IpAddr,
+    /// The peer's address, or what the PROXY protocol says it is.
+    pub peer: IpAddr,
     /// The handshake's facts.
     pub tls: Option<&'a TlsFacts>,
 }
 
 impl<'a> From<&'a Connection> for Arrival<'a> {
     fn from(connection: &'a Connection) -> Self {
-        Self { listener: connection.listener, client: connection.client.ip(), tls: connection.tls.as_ref() }
+        Self { listener: connection.listener, peer: connection.client.ip(), tls: connection.tls.as_ref() }
     }
 }
 
@@ -132,9 +133,13 @@ pub(super) fn failed(failure: Failure) -> Option<Reply> {
 }
 
 /// Returns `true` if a trusted proxy says that its client came by https: a redirect would send it in a circle.
+///
+/// Of several proxies that each add theirs, the first says how the client came. Traefik says `wss` of a WebSocket.
 fn is_https_already(settings: &Settings, arrival: &Arrival<'_>, head: &RequestHead) -> bool {
-    let scheme = head.fields.get(Name::XForwardedProto).unwrap_or_default();
-    scheme.eq_ignore_ascii_case(b"https") && forwarded::is_trusted(settings, arrival.client)
+    let schemes = head.fields.get(Name::XForwardedProto).unwrap_or_default();
+    let scheme = schemes.split(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
+    let is_secure = [&b"https"[..], b"wss"].iter().any(|secure| scheme.eq_ignore_ascii_case(secure));
+    is_secure && trust::is_trusted(settings, arrival.peer)
 }
 
 /// Redirects to the same place with https, on the default port.
@@ -150,5 +155,5 @@ fn redirect(authority: &str, head: &RequestHead) -> Reply {
 /// follow their own requests by it.
 pub(super) fn request_id(settings: &Settings, arrival: &Arrival<'_>, head: &RequestHead) -> RequestId {
     let is_internal = matches!(arrival.listener, ListenerName::InternalHttp | ListenerName::InternalHttps);
-    forwarded::request_id(&head.fields, is_internal || forwarded::is_trusted(settings, arrival.client))
+    forwarded::request_id(&head.fields, is_internal || trust::is_trusted(settings, arrival.peer))
 }

@@ -1,4 +1,4 @@
-//! The client's address and scheme: `X-Forwarded-*`, `Forwarded` and `X-Request-Id`, and whose word on them is believed.
+//! The fields about the client: `X-Forwarded-*`, `Forwarded` and `X-Request-Id`.
 
 use std::fmt::{self, Write};
 use std::net::IpAddr;
@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use crate::message::{Fields, Name};
 
-use super::settings::Settings;
+use super::trust::Chain;
 
 /// The longest request id that is taken over.
 const MAX_REQUEST_ID: usize = 128;
@@ -18,28 +18,27 @@ pub(super) type RequestId = SmallVec<[u8; 36]>;
 /// The way by which a request reached the gateway.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin<'a> {
-    /// The client's address.
-    pub client: IpAddr,
+    /// The peer's address, or what the PROXY protocol says it is.
+    pub peer: IpAddr,
     /// Whether it came over TLS.
     pub is_tls: bool,
     /// The authority as the client sent it.
     pub authority: &'a [u8],
-    /// Whether the client is a proxy whose word is believed.
+    /// Whether the peer is a proxy whose word is believed.
     pub is_trusted: bool,
-}
-
-/// Returns `true` if the word of a peer is believed.
-pub fn is_trusted(settings: &Settings, peer: IpAddr) -> bool {
-    settings.trusted_proxies.iter().any(|range| range.contains(&peer.to_canonical()))
+    /// The treatment of its `X-Forwarded-For`.
+    pub chain: Chain,
 }
 
 /// Sets `X-Forwarded-For`, `-Proto` and `-Host`. What an untrusted client said about itself is removed.
 pub fn set_origin(fields: &mut Fields, origin: &Origin<'_>) {
     if !origin.is_trusted {
-        remove_claims(fields);
+        remove_claims(fields, origin.chain);
     }
-    let chain = forwarded_for(fields, origin.client);
-    fields.set(Name::XForwardedFor, &chain);
+    if origin.chain != Chain::Keep {
+        let chain = forwarded_for(fields, origin.peer);
+        fields.set(Name::XForwardedFor, &chain);
+    }
     if !fields.contains(Name::XForwardedProto) {
         fields.append_known(Name::XForwardedProto, if origin.is_tls { b"https" } else { b"http" });
     }
@@ -48,17 +47,20 @@ pub fn set_origin(fields: &mut Fields, origin: &Origin<'_>) {
     }
 }
 
-/// Removes every field by which a proxy speaks about its client.
-fn remove_claims(fields: &mut Fields) {
+/// Removes every field by which a proxy speaks about its client; `X-Forwarded-For` only if it is replaced.
+fn remove_claims(fields: &mut Fields, chain: Chain) {
     const PREFIX: &[u8] = b"x-forwarded-";
     fields.retain(|field| {
+        if field.known == Name::XForwardedFor {
+            return chain != Chain::Replace;
+        }
         let is_forwarded = field.name.get(..PREFIX.len()).is_some_and(|name| name.eq_ignore_ascii_case(PREFIX));
         !is_forwarded && !matches!(field.known, Name::Forwarded | Name::RealIp)
     });
 }
 
-/// Returns the chain of proxies so far, with the client's address at its end.
-fn forwarded_for(fields: &Fields, client: IpAddr) -> SmallVec<[u8; 64]> {
+/// Returns the chain of proxies so far, with the peer's address at its end.
+fn forwarded_for(fields: &Fields, peer: IpAddr) -> SmallVec<[u8; 64]> {
     let mut chain = SmallVec::new();
     for before in fields.get_all(Name::XForwardedFor) {
         chain.extend_from_slice(before);
@@ -66,7 +68,7 @@ fn forwarded_for(fields: &Fields, client: IpAddr) -> SmallVec<[u8; 64]> {
     }
     let mut text = IpText::default();
     // The text of no address is longer than the room for it.
-    let _ = write!(text, "{}", client.to_canonical());
+    let _ = write!(text, "{}", peer.to_canonical());
     chain.extend_from_slice(text.as_bytes());
     chain
 }
@@ -137,9 +139,13 @@ mod tests {
     }
 
     fn set(list: &[(&str, &str)], is_trusted: bool, is_tls: bool) -> Fields {
+        set_with(list, is_trusted, if is_trusted { Chain::Append } else { Chain::Replace }, is_tls)
+    }
+
+    fn set_with(list: &[(&str, &str)], is_trusted: bool, chain: Chain, is_tls: bool) -> Fields {
         let mut fields = fields(list);
-        let client = "192.0.2.9".parse().expect("an address");
-        set_origin(&mut fields, &Origin { client, is_tls, authority: b"shop.test:8080", is_trusted });
+        let peer = "192.0.2.9".parse().expect("an address");
+        set_origin(&mut fields, &Origin { peer, is_tls, authority: b"shop.test:8080", is_trusted, chain });
         fields
     }
 
@@ -173,6 +179,24 @@ mod tests {
         assert_eq!(value(&fields, Name::XForwardedProto), "https");
         assert_eq!(value(&fields, Name::XForwardedHost), "bank.test");
         assert!(fields.contains(Name::Forwarded));
+    }
+
+    #[test]
+    fn an_untrusted_chain_that_is_appended_to_is_all_that_is_kept_of_the_claims() {
+        let fields = set_with(&CLAIMS, false, Chain::Append, false);
+        assert_eq!(value(&fields, Name::XForwardedFor), "203.0.113.1, 10.0.0.1, 192.0.2.9");
+        assert_eq!(value(&fields, Name::XForwardedProto), "http");
+        assert_eq!(value(&fields, Name::XForwardedHost), "shop.test:8080");
+        assert_eq!(fields.len(), 3, "{fields:?}");
+    }
+
+    #[test]
+    fn a_chain_that_is_kept_is_passed_on_as_it_came() {
+        let fields = set_with(&CLAIMS, true, Chain::Keep, false);
+        let chain: Vec<_> = fields.get_all(Name::XForwardedFor).collect();
+        assert_eq!(chain, [&b"203.0.113.1"[..], b"10.0.0.1"]);
+        assert_eq!(value(&fields, Name::XForwardedProto), "https");
+        assert!(!set_with(&[], true, Chain::Keep, false).contains(Name::XForwardedFor));
     }
 
     #[test]

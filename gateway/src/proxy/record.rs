@@ -1,6 +1,6 @@
 //! The record of one request, from its head to its access-log line and its metrics.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use smallvec::SmallVec;
 use tokio::time::Instant;
@@ -19,6 +19,8 @@ use super::metrics::{Metrics, Responder};
 pub(super) struct Record {
     /// When the request's head had been read.
     pub(super) started: Instant,
+    /// The client's address, if a proxy in front has stated it.
+    pub(super) client: Option<IpAddr>,
     /// Its id; empty until it is admitted.
     pub(super) request_id: RequestId,
     /// The route that was taken.
@@ -44,6 +46,7 @@ impl Record {
         let started = Instant::now();
         Self {
             started,
+            client: None,
             request_id: SmallVec::new(),
             matched: None,
             endpoint: None,

@@ -48,3 +48,43 @@ pub(super) fn apply_route(head: &mut RequestHead, matched: &Matched) {
         head.authority = host.as_bytes().into();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::super::trust::Chain;
+    use super::*;
+    use crate::message::Version;
+
+    /// The names that an endpoint gets of a request with this field, besides those that the gateway sets.
+    fn passed(name: &str, setting: UnderscoreHeaders) -> Vec<String> {
+        let mut head = RequestHead::new(Version::Http11, http::Method::GET, b"shop.test", b"/");
+        head.fields.append(name.as_bytes(), b"of the client");
+        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let (is_tls, is_trusted, chain) = (false, false, Chain::Replace);
+        let origin = Origin { peer, is_tls, authority: b"shop.test", is_trusted, chain };
+        set_origin(&mut head, &origin, b"id", setting);
+        let of_client = head.fields.iter().filter(|field| field.value == b"of the client");
+        of_client.map(|field| String::from_utf8_lossy(field.name).into_owned()).collect()
+    }
+
+    #[test]
+    fn fields_with_underscores_pass_unless_they_read_like_one_that_the_gateway_sets_or_all_are_dropped() {
+        for (name, is_safe) in [
+            ("My_Header", true),
+            ("x_custom_id", true),
+            ("X_Forwarded_For", false),
+            ("x-forwarded_proto", false),
+            ("X_FORWARDED_ANYTHING", false),
+            ("x_request_id", false),
+            ("Content_Length", false),
+            ("transfer_encoding", false),
+            ("x_real_ip", false),
+        ] {
+            assert_eq!(!passed(name, UnderscoreHeaders::Safe).is_empty(), is_safe, "{name}");
+            assert!(passed(name, UnderscoreHeaders::Drop).is_empty(), "{name}");
+        }
+        assert_eq!(passed("My-Header", UnderscoreHeaders::Drop), ["My-Header"]);
+    }
+}

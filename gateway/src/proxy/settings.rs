@@ -5,11 +5,15 @@ use std::time::Duration;
 use crate::connection::HEADER_LIMIT;
 use crate::upstream::UpstreamTimeouts;
 
+use super::trust::Hops;
+
 /// Settings of the proxy; a value is valid by its types.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Peers whose `X-Forwarded-*`, `Forwarded` and `X-Request-Id` are believed. Default: none.
     pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Proxies in front, by their number. Default: none.
+    pub hops: Option<Hops>,
     /// Most bytes of a request's head; more is 431. Default [`HEADER_LIMIT`].
     pub max_header_bytes: u32,
     /// Most header fields of a request; more is 431. Default 100, as Envoy.
@@ -46,6 +50,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             trusted_proxies: Vec::new(),
+            hops: None,
             max_header_bytes: HEADER_LIMIT,
             max_headers: 100,
             max_request_body: None,

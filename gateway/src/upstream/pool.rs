@@ -238,3 +238,47 @@ async fn sweep(pool: Weak<Pool>) {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::super::UpstreamTimeouts;
+    use super::*;
+
+    /// A connection whose endpoint has stated this, and the endpoint's end.
+    async fn connection(stated: Option<u64>) -> (IdleConnection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (IdleConnection::new(tcp, stated.map(Duration::from_secs)), listener.accept().await.unwrap().0)
+    }
+
+    /// gunicorn closes after 2 s, uvicorn and Hypercorn after 5 s, Node after 6 s and says 5, the JDK after 30 s.
+    #[tokio::test]
+    async fn a_connection_is_used_as_long_as_its_endpoint_keeps_it_and_less_long_where_nothing_may_be_repeated() {
+        let default = UpstreamTimeouts::default().idle;
+        assert!(default < Duration::from_secs(2), "{default:?}");
+        tokio::time::pause();
+        for (stated, idle_for, may_repeat, is_used) in [
+            (None, 0, false, true),
+            (None, 500, false, true),
+            (None, 501, false, false),
+            (None, 1_799, true, true),
+            (None, 1_800, true, false),
+            (Some(5), 3_999, true, true),
+            (Some(5), 4_000, true, false),
+            (Some(5), 501, false, false),
+            (Some(1), 0, true, false),
+            (Some(3_600), 59_999, true, true),
+            (Some(3_600), 60_000, true, false),
+        ] {
+            // No timer runs while the sockets are waited for: paused time would go on to it.
+            let (idle, _endpoint) = connection(stated).await;
+            let (pool, endpoint) = (Pool::new(default), Arc::default());
+            pool.put(&endpoint, idle);
+            tokio::time::advance(Duration::from_millis(idle_for)).await;
+            let name = format!("{stated:?} s, idle for {idle_for} ms, may repeat: {may_repeat}");
+            assert_eq!(pool.take(&endpoint, may_repeat).is_some(), is_used, "{name}");
+        }
+    }
+}

@@ -1,8 +1,12 @@
+use std::convert::Infallible;
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 
-use http_body_util::{BodyExt, Empty};
-use hyper::body::Bytes;
+use futures_util::stream;
+use http::HeaderMap;
+use http_body_util::{BodyExt, Empty, StreamBody};
+use hyper::body::{Bytes, Frame, Incoming};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -38,6 +42,59 @@ async fn http2_with_prior_knowledge_reaches_http1_and_h2c_services() {
         assert_eq!(status, 200, "{body}");
         assert!(body.contains(line), "{body}");
         assert!(body.contains("shop.test:8080"), "{body}");
+    }
+}
+
+/// A backend that says which trailers it got, and adds some of its own.
+async fn with_trailers() -> SocketAddr {
+    let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let address = socket.local_addr().expect("bound");
+    let answer = |request: hyper::Request<Incoming>| async {
+        let body = request.into_body().collect().await.expect("whole");
+        let sum =
+            body.trailers().and_then(|trailers| trailers.get("x-sum")?.to_str().ok()).unwrap_or("none").to_owned();
+        let trailers = HeaderMap::from_iter([("x-end".parse().expect("a name"), "1".parse().expect("a value"))]);
+        let frames = [Frame::data(Bytes::from(format!("sum: {sum}"))), Frame::trailers(trailers)];
+        let body = StreamBody::new(stream::iter(frames.map(Ok::<_, Infallible>)));
+        Ok::<_, Infallible>(hyper::Response::builder().header("trailer", "x-end").body(body).expect("valid"))
+    };
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = socket.accept().await {
+            tokio::spawn(async move {
+                let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                let _ = builder.serve_connection(TokioIo::new(stream), service_fn(answer)).await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn trailers_pass_in_both_directions_between_all_versions() {
+    for protocol in [UpstreamProtocol::Http1, UpstreamProtocol::H2c] {
+        let mut gateway = Gateway::start();
+        gateway.cluster("ns/a:80", protocol, &[with_trailers().await]);
+        gateway.route("shop.test", "ns/a:80");
+        let request = "POST / HTTP/1.1\r\nHost: shop.test\r\nTE: trailers\r\nTrailer: x-sum\r\nTransfer-Encoding: chunked\r\n\
+            Connection: close, te\r\n\r\n2\r\nhi\r\n0\r\nx-sum: 7\r\n\r\n";
+        let answer = gateway.exchange(request).await;
+        assert!(
+            answer.contains("sum: 7") && answer.to_lowercase().contains("0\r\nx-end: 1\r\n"),
+            "{protocol:?}: {answer}"
+        );
+
+        let stream = TcpStream::connect(gateway.address).await.expect("connects");
+        let (mut requests, connection) = h2::client::handshake(stream).await.expect("speaks h2");
+        tokio::spawn(connection);
+        let request = http::Request::post("http://shop.test/").header("te", "trailers").header("trailer", "x-sum");
+        let (response, mut sending) = requests.send_request(request.body(()).expect("valid"), false).expect("sent");
+        sending.send_data("hi".into(), false).expect("sent");
+        let trailers = HeaderMap::from_iter([("x-sum".parse().expect("a name"), "7".parse().expect("a value"))]);
+        sending.send_trailers(trailers).expect("sent");
+        let mut body = response.await.expect("answered").into_body();
+        assert_eq!(body.data().await.expect("a body").expect("whole"), "sum: 7", "{protocol:?}");
+        let trailers = body.trailers().await.expect("whole").expect("there are some");
+        assert_eq!(trailers.get("x-end").expect("named"), "1", "{protocol:?}");
     }
 }
 
@@ -80,6 +137,8 @@ async fn an_http2_request_for_an_unknown_host_is_404() {
     assert_eq!((status, body.as_str()), (404, "no service has this host\n"));
 }
 
+const KEY: &str = "sec-websocket-key";
+
 /// Accepts one upgrade and echoes what comes after it.
 async fn websocket_like() -> SocketAddr {
     let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
@@ -90,9 +149,16 @@ async fn websocket_like() -> SocketAddr {
         while !head.ends_with(b"\r\n\r\n") {
             head.push(stream.read_u8().await.expect("a head"));
         }
-        let head = String::from_utf8_lossy(&head).to_lowercase();
-        assert!(head.contains("upgrade: websocket") && head.contains("connection: upgrade"), "{head}");
-        let answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+        let head = String::from_utf8_lossy(&head).into_owned();
+        let lower = head.to_lowercase();
+        assert!(head.starts_with("GET ") && lower.contains("upgrade: websocket"), "{head}");
+        assert!(lower.contains("connection: upgrade"), "{head}");
+        // RFC 6455 §4.1: 16 bytes in base64.
+        let key =
+            head.lines().find_map(|line| line.split_once(": ").filter(|(name, _)| name.eq_ignore_ascii_case(KEY)));
+        assert!(key.is_some_and(|(_, key)| key.len() == 24 && key.ends_with("==")), "{head}");
+        let answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: chat\r\n\r\n";
         stream.write_all(answer).await.expect("sent");
         let mut buffer = [0; 64];
         while let Ok(read @ 1..) = stream.read(&mut buffer).await {
@@ -128,6 +194,41 @@ async fn a_websocket_goes_through_in_http1_even_to_an_h2c_service() {
             stream.read_exact(&mut echo).await.expect("echoed");
             assert_eq!(&echo, message);
         }
+    }
+}
+
+/// RFC 8441: an extended CONNECT has neither key nor accept, and a service of HTTP/1.1 wants the one and sends the other.
+#[tokio::test]
+async fn a_websocket_over_http2_reaches_a_service_of_http1() {
+    for protocol in [UpstreamProtocol::Http1, UpstreamProtocol::H2c] {
+        let mut gateway = Gateway::start();
+        gateway.cluster("ns/a:80", protocol, &[websocket_like().await]);
+        gateway.route("shop.test", "ns/a:80");
+        let stream = TcpStream::connect(gateway.address).await.expect("connects");
+        let (mut requests, connection) = h2::client::handshake(stream).await.expect("speaks h2");
+        tokio::spawn(connection);
+        while !requests.is_extended_connect_protocol_enabled() {
+            requests = requests.ready().await.expect("open");
+            tokio::task::yield_now().await;
+        }
+        let mut request = http::Request::connect("http://shop.test/chat");
+        request = request.header("sec-websocket-version", "13").header("sec-websocket-protocol", "chat");
+        let mut request = request.body(()).expect("valid");
+        request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
+        let (response, mut sending) = requests.send_request(request, false).expect("sent");
+        let response = response.await.expect("answered");
+        assert_eq!(response.status(), 200);
+        let fields = response.headers();
+        assert!(!fields.contains_key("sec-websocket-accept") && !fields.contains_key("upgrade"), "{fields:?}");
+        assert_eq!(fields.get("sec-websocket-protocol").expect("chosen"), "chat");
+        let mut body = response.into_body();
+        for message in ["one", "two"] {
+            sending.send_data(message.into(), false).expect("sent");
+            assert_eq!(body.data().await.expect("open").expect("echoed"), message);
+        }
+        sending.send_data(Bytes::new(), true).expect("sent");
+        let rest = body.data().await.map(|data| data.expect("ended well"));
+        assert!(rest.is_none_or(|rest| rest.is_empty()), "the service ends its side too");
     }
 }
 

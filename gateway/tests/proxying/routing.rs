@@ -3,6 +3,7 @@ use std::sync::atomic::Ordering;
 use ipnet::IpNet;
 use postern::listener::ListenerName;
 use postern::proxy::Settings;
+use postern::proxy::trust::Hops;
 use xds::resource::{HeaderMatch, Route, RouteSet, SetHeader, UpstreamProtocol};
 
 use crate::rig::{Gateway, echo, forward, prefix, status, virtual_host};
@@ -111,6 +112,43 @@ async fn plain_requests_for_a_redirected_host_are_sent_to_https() {
     let answer = gateway.get("shop.test:8080", "/cart?x=1").await;
     assert_eq!(status(&answer), 301);
     assert!(answer.to_lowercase().contains("\r\nlocation: https://shop.test/cart?x=1\r\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_host_is_not_redirected_where_a_trusted_proxy_says_that_its_client_came_by_https() {
+    let loopback: IpNet = "127.0.0.0/8".parse().expect("a range");
+    let elsewhere: IpNet = "192.0.2.0/24".parse().expect("a range");
+    let hops = |count| Some(Hops { count, appends_peer: true });
+    for (ranges, hops, believed) in [
+        (vec![], None, false),
+        (vec![loopback], None, true),
+        (vec![elsewhere], None, false),
+        (vec![], hops(1), true),
+        (vec![], hops(0), false),
+        (vec![elsewhere], hops(1), false),
+    ] {
+        let settings = Settings { trusted_proxies: ranges, hops, ..Settings::default() };
+        let name = format!("{settings:?}");
+        let mut gateway = Gateway::start_with(ListenerName::ExternalHttp, settings);
+        gateway.cluster("ns/a:80", UpstreamProtocol::Http1, &[echo("a").await]);
+        let routes = vec![Route { path: prefix("/"), headers: Vec::new(), action: forward(&[("ns/a:80", 1)]) }];
+        let mut host = virtual_host(&RouteSet { routes, probe_hash: None });
+        host.redirect_to_https = true;
+        gateway.host("shop.test", host);
+        for (scheme, is_secure) in [
+            ("", false),
+            ("HTTPS", true),
+            ("http", false),
+            ("https, http", true),
+            ("http, https", false),
+            ("wss", true),
+        ] {
+            let said = if scheme.is_empty() { String::new() } else { format!("X-Forwarded-Proto: {scheme}\r\n") };
+            let expected = if believed && is_secure { 200 } else { 301 };
+            let request = format!("GET / HTTP/1.1\r\nHost: shop.test\r\n{said}Connection: close\r\n\r\n");
+            assert_eq!(status(&gateway.exchange(&request).await), expected, "{said:?} {name}");
+        }
+    }
 }
 
 #[tokio::test]

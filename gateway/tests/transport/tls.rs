@@ -134,6 +134,23 @@ async fn the_end_of_a_connection_is_announced() {
     assert!(answer.ends_with(b"hello /"));
 }
 
+#[tokio::test]
+async fn a_client_that_has_closed_its_side_is_answered_and_told_of_the_end() {
+    let rig = Rig::start().await;
+    for version in [&TLS12, &TLS13] {
+        let config = Arc::new(config_with(&rig, &[version], vec![X25519]));
+        let mut stream = connect(rig.https(), &config, "one.test").await.unwrap();
+        stream.write_all(b"GET /wait HTTP/1.1\r\nhost: one.test\r\n\r\n").await.unwrap();
+        rig.backend.arrival().await;
+        // A close_notify and the end of the TCP stream.
+        stream.shutdown().await.unwrap();
+        rig.backend.release();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.ends_with(b"waited"), "{version:?}: {}", String::from_utf8_lossy(&answer));
+    }
+}
+
 /// Nothing but the limit under test can end the handshake.
 fn patient() -> Settings {
     let hour = Duration::from_secs(3600);

@@ -1,9 +1,11 @@
 //! What the gateway adds to a request, and what it keeps to itself.
 
-use postern_tests::Result;
 use postern_tests::backend::Backend;
 use postern_tests::client::Call;
 use postern_tests::gateway::Options;
+use postern_tests::patience::eventually;
+use postern_tests::{Result, ensure};
+use serde_json::json;
 
 use crate::world::{Scene, World};
 
@@ -92,5 +94,67 @@ async fn headers_of_the_answer_arrive() -> Result<()> {
     for call in [Call::get("https://shop.test/"), Call::get("https://shop.test/").http2()] {
         assert_eq!(world.send(&call).await?.header("x-backend"), Some("shop"));
     }
+    Ok(())
+}
+
+/// The addresses that a request is said to have come by.
+const CHAIN: &str = "203.0.113.7, 203.0.113.8, 203.0.113.9";
+
+impl World {
+    fn configure_hops(&self, count: &str, use_remote_address: &str) -> Result<()> {
+        let data = json!({"trusted-hops-count": count, "use-remote-address": use_remote_address});
+        let metadata = json!({"namespace": "knative-serving", "name": "config-kourier"});
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data});
+        self.scene.write("config-kourier", &[map])
+    }
+
+    /// Waits until the backend is told this chain and scheme of a request that came by [`CHAIN`] and https.
+    async fn until_told(&self, path: &str, chain: &str, scheme: &str) -> Result<()> {
+        let call = Call::get(&format!("http://shop.test{path}"));
+        let call = call.header("X-Forwarded-For", CHAIN).header("X-Forwarded-Proto", "https");
+        eventually(&format!("the chain is {chain} by {scheme}"), async || {
+            let seen = self.send(&call).await?.seen()?;
+            let told = ["x-forwarded-for", "x-forwarded-proto"].map(|name| seen.header(name));
+            ensure(told == [Some(chain), Some(scheme)], || format!("{told:?}"))
+        })
+        .await
+    }
+}
+
+#[tokio::test]
+async fn kouriers_hops_say_who_the_client_is_and_change_while_the_gateway_runs() -> Result<()> {
+    let (world, _backend) = world().await?;
+    let appended = &*format!("{CHAIN}, 127.0.0.1");
+    for (count, remote, chain, scheme, client) in [
+        ("0", "true", appended, "http", r#""client":"127.0.0.1:"#),
+        ("1", "true", appended, "https", r#""client":"203.0.113.9""#),
+        ("1", "false", CHAIN, "https", r#""client":"203.0.113.8""#),
+        ("3", "true", appended, "https", r#""client":"203.0.113.7""#),
+        ("0", "false", "127.0.0.1", "http", r#""client":"127.0.0.1:"#),
+    ] {
+        let path = format!("/hops-{count}-{remote}");
+        world.configure_hops(count, remote)?;
+        world.until_told(&path, chain, scheme).await?;
+        world.until_logged(&[&path, client]).await?;
+        let peer = r#""peer":"127.0.0.1:"#;
+        assert_eq!(world.gateway.log().has_line_with(&[&path, client, peer]), count != "0", "{count} {remote}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wrong_number_of_hops_is_a_fault_and_the_last_good_one_stays() -> Result<()> {
+    let (world, _backend) = world().await?;
+    world.configure_hops("2", "true")?;
+    eventually("two hops count", async || {
+        let now = world.gateway.setting("trusted-hops-count").await?;
+        ensure(now["values"] == json!(["2"]), || now.to_string())
+    })
+    .await?;
+    world.configure_hops("two", "true")?;
+    let says =
+        ["knative-serving/config-kourier", "data.trusted-hops-count", "two", "write a whole number", "stays in effect"];
+    world.until_logged(&says).await?;
+    assert_eq!(world.gateway.setting("trusted-hops-count").await?["values"], json!(["2"]));
     Ok(())
 }

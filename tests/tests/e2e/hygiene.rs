@@ -2,6 +2,7 @@
 
 use postern_tests::backend::Backend;
 use postern_tests::client::raw::{Head, RawConnection, exchange};
+use postern_tests::patience::eventually;
 use postern_tests::{Result, ensure};
 
 use crate::world::{Scene, World};
@@ -26,6 +27,39 @@ async fn assert_refused(status: u16, requests: &[(&str, Vec<u8>)]) -> Result<()>
     }
     assert_eq!(world.status("http://shop.test/").await?, 200, "an honest request");
     Ok(())
+}
+
+#[tokio::test]
+async fn every_refused_request_has_a_line_in_the_log_and_is_counted() -> Result<()> {
+    let (world, _backend) = world().await?;
+    let address = world.gateway.address("external-http")?;
+    let cases = [
+        "GET a HTTP/1.1\nHost: shop.test\n\n",
+        "GET / HTTP/1.1\nHost: shop.test\nX-A : 1\n\n",
+        "GET / HTTP/1.1\nHost: shop test\n\n",
+        "GET / HTTP/1.1\n\n",
+        "CONNECT shop.test:443 HTTP/1.1\nHost: shop.test\n\n",
+    ];
+    for head in cases {
+        let Head::Status(400 | 405, fields) = exchange(address, &request(head)).await? else {
+            panic!("{head:?} is not refused")
+        };
+        assert!(!format!("{fields:?}").to_lowercase().contains("server"), "{fields:?}");
+    }
+    eventually("all are logged and counted", async || {
+        let log = world.gateway.log().lines();
+        let logged = log.iter().filter(|line| line.contains(r#""target":"access""#)).count();
+        let metrics = world.gateway.metrics().await?;
+        let counted = [
+            metrics.sum("postern_request_failures_total"),
+            metrics.sum_where("postern_requests_total", r#"listener="external-http""#),
+            metrics.sum_where("postern_responses_total", r#"class="4xx""#),
+        ];
+        let all = cases.len().to_string();
+        let is_all = logged.to_string() == all && counted.iter().all(|count| count.to_string() == all);
+        ensure(is_all, || format!("{logged} {counted:?}"))
+    })
+    .await
 }
 
 fn request(head: &str) -> Vec<u8> {

@@ -7,6 +7,7 @@ mod certificates;
 mod check;
 mod demo;
 mod drain;
+mod foreign;
 mod forwarding;
 mod health;
 mod hygiene;

@@ -110,7 +110,7 @@ async fn new_connections_are_treated_as_it_says_and_open_ones_go_on() -> Result<
 async fn kouriers_map_is_understood_and_what_has_no_effect_yet_is_named_in_one_line() -> Result<()> {
     let (world, _backend) = world().await?;
     world.configure_kourier(&json!({
-        "enable-service-access-logging": "false", "stream-idle-timeout": "1m", "trusted-hops-count": "1",
+        "enable-service-access-logging": "false", "stream-idle-timeout": "1m", "cluster-cert-secret": "inside",
         "extauthz-timeout": "5", "service-access-log-template": "x", "tracing-endpoint": "", "_example": "…",
     }))?;
     world.until_set("access-log", "off", "config map").await?;
@@ -118,7 +118,7 @@ async fn kouriers_map_is_understood_and_what_has_no_effect_yet_is_named_in_one_l
     let idle = "extauthz-timeout, service-access-log-template";
     world.until_logged(&["knative-serving/config-kourier", idle, "no effect yet"]).await?;
     world
-        .until_logged(&["ConfigMap knative-serving/config-kourier", "data.trusted-hops-count", "not implemented"])
+        .until_logged(&["ConfigMap knative-serving/config-kourier", "data.cluster-cert-secret", "not implemented"])
         .await
 }
 

@@ -29,12 +29,14 @@ pub(super) const DEFAULT_CERTIFICATE: &str = "default-certificate";
 pub(super) const CERTIFICATE_KEYS: [&str; 2] = ["certs-secret-name", "certs-secret-namespace"];
 
 /// Kourier's keys (`pkg/reconciler/ingress/config/kourier.go`) that set what Postern has.
-const KOURIER: [(&str, Meaning); 5] = [
+const KOURIER: [(&str, Meaning); 7] = [
     (CERTIFICATE_KEYS[0], Meaning::DefaultCertificate),
     (CERTIFICATE_KEYS[1], Meaning::DefaultCertificate),
     ("enable-proxy-protocol", Meaning::Sets("proxy-protocol", switch)),
     ("enable-service-access-logging", Meaning::Sets("access-log", switch)),
     ("stream-idle-timeout", Meaning::Sets("stream-idle-timeout", time)),
+    ("trusted-hops-count", Meaning::Sets("trusted-hops-count", same)),
+    ("use-remote-address", Meaning::Sets("use-remote-address", switch)),
 ];
 
 /// Kourier's other keys that change nothing about who may reach a service; those about external authorization only with

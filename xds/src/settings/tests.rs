@@ -14,6 +14,8 @@ impl Schema for Numbers {
             "most",
             "proxy-protocol",
             "stream-idle-timeout",
+            "trusted-hops-count",
+            "use-remote-address",
         ];
         let mut settings: Vec<_> = now.into_iter().map(|name| (name, Effect::Now)).collect();
         settings.extend([("version", Effect::NextStart), ("threads", Effect::Never)]);
@@ -29,6 +31,7 @@ impl Schema for Numbers {
                 default
             }),
         };
+        number("trusted-hops-count", 0);
         let (least, most) = (number("least", 0), number("most", 10));
         if least > most {
             wrong.push(("least", format!("{least} is more than most, which is {most}")));
@@ -104,14 +107,18 @@ fn kouriers_map_sets_what_postern_has_and_yields_to_posterns() {
         ("stream-idle-timeout", "1m30s"),
         ("certs-secret-name", "wildcard"),
         ("certs-secret-namespace", "certs"),
-        ("trusted-hops-count", "0"),
+        ("trusted-hops-count", " 2"),
+        ("use-remote-address", "True"),
         ("tracing-endpoint", "otel:4317"),
         ("_example", "everything"),
     ]);
-    let expected = "access-log=off default-certificate=certs/wildcard proxy-protocol=on stream-idle-timeout=90000ms";
+    let expected = "access-log=off default-certificate=certs/wildcard proxy-protocol=on stream-idle-timeout=90000ms \
+                    trusted-hops-count=2 use-remote-address=on";
     assert_eq!((world.now().as_str(), world.faults()), (expected, vec![]));
-    world.postern(&[("stream-idle-timeout", "5s"), ("default-certificate", "ours/cert")]);
-    assert_eq!(world.now(), "access-log=off default-certificate=ours/cert proxy-protocol=on stream-idle-timeout=5s");
+    world.postern(&[("stream-idle-timeout", "5s"), ("default-certificate", "ours/cert"), ("trusted-hops-count", "1")]);
+    let expected = "access-log=off default-certificate=ours/cert proxy-protocol=on stream-idle-timeout=5s \
+                    trusted-hops-count=1 use-remote-address=on";
+    assert_eq!(world.now(), expected);
 }
 
 #[test]
@@ -155,12 +162,30 @@ fn a_value_that_kourier_would_not_read_leaves_the_last_good_one() {
 }
 
 #[test]
+fn wrong_hops_of_kourier_are_faults_with_key_and_value_and_the_last_good_ones_stay() {
+    let mut world = World::new();
+    world.kourier(&[("trusted-hops-count", "1"), ("use-remote-address", "true")]);
+    world.kourier(&[("trusted-hops-count", "-1"), ("use-remote-address", "yes")]);
+    assert_eq!(world.now(), "trusted-hops-count=1 use-remote-address=on");
+    let expected = [
+        "ConfigMap knative-serving/config-kourier: data.trusted-hops-count: \"-1\" is not a number; \"1\" stays in effect",
+        "ConfigMap knative-serving/config-kourier: data.use-remote-address: \"yes\" is neither true nor false; \"on\" \
+         stays in effect",
+    ];
+    let mut faults = world.faults();
+    faults.sort_unstable();
+    assert_eq!(faults, expected);
+    world.kourier(&[]);
+    assert_eq!((world.now().as_str(), world.faults()), ("", vec![]));
+}
+
+#[test]
 fn an_unknown_key_is_named_and_one_that_knative_reads_is_not() {
     let mut world = World::new();
     world.postern(&[("mosst", "64")]);
     assert!(world.faults()[0].ends_with(
         "data.mosst: is not a setting: expected one of accept-unsupported, access-log, default-certificate, least, most, \
-         proxy-protocol, stream-idle-timeout, version"
+         proxy-protocol, stream-idle-timeout, trusted-hops-count, use-remote-address, version"
     ));
     world.postern(&[]);
     world.apply(
@@ -254,8 +279,6 @@ fn no_key_that_changes_who_may_reach_a_service_is_passed_over() {
         ("cluster-cert-secret", "internal"),
         ("extauthz-host", "authz:50051"),
         ("listen-ip-addresses", "10.0.0.1"),
-        ("trusted-hops-count", "1"),
-        ("use-remote-address", "true"),
     ];
     world.kourier(&keys);
     assert_eq!(world.faults().len(), keys.len());

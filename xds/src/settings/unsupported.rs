@@ -36,7 +36,7 @@ pub(super) enum Place {
 const UNENCRYPTED: &str = "TLS to endpoints is not implemented, and requests would be sent to them in clear";
 
 /// Keys of config-kourier (`pkg/reconciler/ingress/config/kourier.go`).
-const KOURIER: [Unsupported; 6] = [
+const KOURIER: [Unsupported; 4] = [
     Unsupported {
         variable: Some("KOURIER_EXTAUTHZ_HOST"),
         ..withholding("extauthz-host", is_empty, "requests would be served without asking the authorization server")
@@ -44,8 +44,6 @@ const KOURIER: [Unsupported; 6] = [
     reported("cipher-suites", is_empty, "rustls' cipher suites are offered; min-tls-version limits them"),
     reported("cluster-cert-secret", is_empty, "cluster-local hosts without a certificate of their own get none"),
     reported("listen-ip-addresses", is_unspecified, "listeners use the addresses of the setting listen"),
-    reported("trusted-hops-count", is_zero, "the setting trusted-proxies decides whose X-Forwarded-For is kept"),
-    reported("use-remote-address", is_false, "the setting trusted-proxies decides whose X-Forwarded-For is kept"),
 ];
 
 /// Keys of config-network (knative.dev/networking `pkg/config`); the last two are what it was called before.
@@ -72,6 +70,14 @@ const fn withholding(key: &'static str, is_off: fn(&str) -> bool, lost: &'static
 /// The names that `accept-unsupported` takes.
 pub fn unsupported_keys() -> impl Iterator<Item = &'static str> {
     all().map(|unsupported| unsupported.key)
+}
+
+/// Keys that were not implemented once: whoever accepted that goes on being understood.
+const IMPLEMENTED_SINCE: [&str; 2] = ["trusted-hops-count", "use-remote-address"];
+
+/// Returns `true` for a key that `accept-unsupported` took once, and that is implemented by now.
+pub fn was_unsupported(key: &str) -> bool {
+    IMPLEMENTED_SINCE.contains(&key)
 }
 
 /// The key of a map, if it is not implemented.
@@ -128,10 +134,6 @@ fn is_empty(value: &str) -> bool {
     value.is_empty()
 }
 
-fn is_zero(value: &str) -> bool {
-    value.bytes().all(|byte| byte == b'0')
-}
-
 /// What Go's `strconv.ParseBool` takes for false, and nothing.
 fn is_false(value: &str) -> bool {
     matches!(value, "" | "0" | "f" | "F" | "false" | "FALSE" | "False")
@@ -156,8 +158,6 @@ mod tests {
         for (which, key, off, on) in [
             (Which::Kourier, "extauthz-host", vec!["", " "], vec!["authz:50051"]),
             (Which::Kourier, "cipher-suites", vec![""], vec!["ECDHE-RSA-AES128-GCM-SHA256"]),
-            (Which::Kourier, "trusted-hops-count", vec!["", "0"], vec!["1", "10"]),
-            (Which::Kourier, "use-remote-address", vec!["false", "F"], vec!["true", "yes"]),
             (Which::Kourier, "listen-ip-addresses", vec!["0.0.0.0", "0.0.0.0, ::"], vec!["10.0.0.1", "::1", "x"]),
             (
                 Which::Network,
@@ -171,6 +171,14 @@ mod tests {
             assert!(off.iter().all(|value| !is_set(which, key, value)), "{key}: {off:?}");
             assert!(on.iter().all(|value| is_set(which, key, value)), "{key}: {on:?}");
         }
+    }
+
+    #[test]
+    fn a_key_that_is_implemented_by_now_sets_something_and_is_still_a_name_to_accept() {
+        for key in IMPLEMENTED_SINCE {
+            assert!(find(Which::Kourier, key).is_none() && unsupported_keys().all(|other| other != key), "{key}");
+        }
+        assert!(was_unsupported("use-remote-address") && !was_unsupported("extauthz-host"));
     }
 
     #[test]

@@ -11,7 +11,10 @@ pub(super) enum HostError {
     NotAscii { host: String },
     #[error("host {host:?} has a `*` that is not its whole first label; write `*.example.com`")]
     Wildcard { host: String },
-    #[error("host {host:?} is not a DNS name: labels are 1 to 63 letters, digits, `-` or `_`, 253 characters in all")]
+    #[error(
+        "host {host:?} is not a DNS name: labels are 1 to 63 letters, digits, `-` or `_`, without `-` at their begin or end, \
+         253 characters in all"
+    )]
     Name { host: String },
 }
 
@@ -104,7 +107,8 @@ mod tests {
             ("*.", "first label"),
             ("", "not a DNS name"),
             ("a..b", "not a DNS name"),
-            ("-a.test", "not a DNS name"),
+            ("-a.test", "without `-` at their begin or end"),
+            ("a-.test", "without `-` at their begin or end"),
             ("a b.test", "not a DNS name"),
             ("http://shop.test", "has a port"),
             (&long, "not a DNS name"),
