@@ -11,7 +11,7 @@ mod response;
 
 pub use fields::{Field, Fields, Mark};
 pub use name::Name;
-pub use request::RequestHead;
+pub use request::{Authority, RequestHead};
 pub use response::ResponseHead;
 
 /// The protocol version that a message came by.

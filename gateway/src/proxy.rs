@@ -158,7 +158,9 @@ impl Postern {
             }
             request.record.repeat(&choice, is_reused);
             request.head.fields.restore(&mark);
-            request.head.authority.clone_from(&request.authority);
+            if let Some(authority) = request.replaced.take() {
+                request.head.authority = authority;
+            }
         }
     }
 
@@ -208,14 +210,14 @@ impl Postern {
         let origin = Origin {
             peer,
             is_tls: request.connection.tls.is_some(),
-            authority: &request.authority,
+            authority: &request.head.authority,
             is_trusted: trust::is_trusted(&settings, peer),
             chain: trust::chain(&settings, peer),
         };
         let Record { request_id, matched, .. } = &request.record;
-        rewrite::set_origin(&mut request.head, &origin, request_id, settings.underscore_headers);
+        rewrite::set_origin(&mut request.head.fields, &origin, request_id, settings.underscore_headers);
         if let Some(matched) = matched {
-            rewrite::apply_route(&mut request.head, matched);
+            request.replaced = rewrite::apply_route(&mut request.head, matched);
         }
     }
 
@@ -387,7 +389,7 @@ fn count_failure(failure: Failure) {
 }
 
 fn log_failure(request: &UnderWay<'_>, failure: Failure) {
-    let host = &*String::from_utf8_lossy(&request.authority);
+    let host = &*String::from_utf8_lossy(request.authority());
     let cluster = request.record.matched.as_ref().map(crate::route::Matched::cluster);
     let endpoint = request.record.endpoint.map(tracing::field::display);
     let error = failure.message();

@@ -1,8 +1,12 @@
 //! The head of a request.
 
 use http::Method;
+use smallvec::SmallVec;
 
 use super::{BodyLength, Fields, Name, Version};
+
+/// A host and port, without an allocation for most: names of services in a cluster have 30 to 60 bytes.
+pub type Authority = SmallVec<[u8; 56]>;
 
 /// The head of a request, as any protocol hands it over: valid in form, framing read.
 ///
@@ -19,7 +23,7 @@ pub struct RequestHead {
     pub target: Box<[u8]>,
     /// The host and port that the request is for: `:authority`, the authority of an absolute-form target, or `Host`, as the
     /// client wrote it. Empty if HTTP/1.0 names none.
-    pub authority: Box<[u8]>,
+    pub authority: Authority,
     /// The fields. `Host` is not among them: [`authority`](Self::authority) says it.
     pub fields: Fields,
     /// The length of the body.

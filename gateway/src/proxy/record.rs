@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::connection::Connection;
-use crate::message::RequestHead;
+use crate::message::{Authority, RequestHead};
 use crate::route::Matched;
 use crate::upstream::Attempts;
 
@@ -64,8 +64,8 @@ impl Record {
 pub(super) struct UnderWay<'a> {
     pub(super) connection: &'a Connection,
     pub(super) head: RequestHead,
-    /// The authority as the client sent it: a route may replace the head's.
-    pub(super) authority: Box<[u8]>,
+    /// The authority as the client sent it, where a route has replaced the head's.
+    pub(super) replaced: Option<Authority>,
     pub(super) record: Record,
     metrics: &'a Metrics,
     logs_access: bool,
@@ -74,8 +74,12 @@ pub(super) struct UnderWay<'a> {
 
 impl<'a> UnderWay<'a> {
     pub(super) fn new(connection: &'a Connection, head: RequestHead, metrics: &'a Metrics, logs_access: bool) -> Self {
-        let authority = head.authority.clone();
-        Self { connection, head, authority, record: Record::new(), metrics, logs_access, has_ended: false }
+        Self { connection, head, replaced: None, record: Record::new(), metrics, logs_access, has_ended: false }
+    }
+
+    /// Returns the authority as the client sent it.
+    pub(super) fn authority(&self) -> &[u8] {
+        self.replaced.as_deref().unwrap_or(&self.head.authority)
     }
 
     /// The request has been served to its end.
@@ -92,7 +96,7 @@ impl<'a> UnderWay<'a> {
         self.metrics.responded(self.connection.listener, self.record.status, by, took);
         if self.logs_access && access::is_wanted() {
             let end = End { message, status: self.record.status, bytes, took };
-            access::log(self.connection, &self.head, &self.authority, &self.record, &end);
+            access::log(self.connection, &self.head, self.authority(), &self.record, &end);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use crate::message::{Field, Name, RequestHead};
+use crate::message::{Authority, Field, Fields, Name, RequestHead};
 use crate::route::Matched;
 
 use super::forwarded::{self, Origin};
@@ -14,14 +14,14 @@ const FORWARDED: &[u8] = b"x-forwarded-";
 
 /// Sets what the gateway knows of a request. Once a request, whatever number of endpoints it is tried at.
 pub(super) fn set_origin(
-    head: &mut RequestHead,
+    fields: &mut Fields,
     origin: &Origin<'_>,
     request_id: &[u8],
     underscore_headers: UnderscoreHeaders,
 ) {
-    head.fields.retain(|field| !field.name.contains(&b'_') || may_pass(field, underscore_headers));
-    forwarded::set_origin(&mut head.fields, origin);
-    head.fields.set(Name::RequestId, request_id);
+    fields.retain(|field| !field.name.contains(&b'_') || may_pass(field, underscore_headers));
+    forwarded::set_origin(fields, origin);
+    fields.set(Name::RequestId, request_id);
 }
 
 /// Returns `true` if a field with `_` in its name may reach the endpoint.
@@ -32,8 +32,9 @@ fn may_pass(field: Field<'_>, setting: UnderscoreHeaders) -> bool {
     setting == UnderscoreHeaders::Safe && !is_of_gateway
 }
 
-/// Sets what the route says. What `Connection` named is gone already, so it cannot take away what is set here.
-pub(super) fn apply_route(head: &mut RequestHead, matched: &Matched) {
+/// Sets what the route says, and returns the authority if it replaces that. What `Connection` named is gone already, so it
+/// cannot take away what is set here.
+pub(super) fn apply_route(head: &mut RequestHead, matched: &Matched) -> Option<Authority> {
     for (name, value) in matched.set_headers() {
         // A field that a route sets is that field alone for backends that read `_` as `-`, too.
         let is_twin = |field: &Field<'_>| {
@@ -44,9 +45,7 @@ pub(super) fn apply_route(head: &mut RequestHead, matched: &Matched) {
         head.fields.set_named(name.as_str(), value.as_bytes());
     }
     probe::insert_hash(&mut head.fields, matched);
-    if let Some(host) = matched.rewrite_host() {
-        head.authority = host.as_bytes().into();
-    }
+    matched.rewrite_host().map(|host| std::mem::replace(&mut head.authority, host.as_bytes().into()))
 }
 
 #[cfg(test)]
@@ -64,7 +63,7 @@ mod tests {
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let (is_tls, is_trusted, chain) = (false, false, Chain::Replace);
         let origin = Origin { peer, is_tls, authority: b"shop.test", is_trusted, chain };
-        set_origin(&mut head, &origin, b"id", setting);
+        set_origin(&mut head.fields, &origin, b"id", setting);
         let of_client = head.fields.iter().filter(|field| field.value == b"of the client");
         of_client.map(|field| String::from_utf8_lossy(field.name).into_owned()).collect()
     }

@@ -69,6 +69,7 @@ pub fn check(head: &RequestHead, settings: &Settings) -> Result<(), RejectReason
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Authority;
 
     fn head() -> RequestHead {
         RequestHead::new(Version::Http11, http::Method::GET, b"shop.test", b"/")
@@ -93,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_request_without_a_host_passes_in_http_1_0_alone() {
-        let nameless = |version| RequestHead { version, authority: Box::default(), ..head() };
+        let nameless = |version| RequestHead { version, authority: Authority::new(), ..head() };
         assert_eq!(check(&nameless(Version::Http10), &Settings::default()), Ok(()));
         for version in [Version::Http11, Version::Http2] {
             assert_eq!(check(&nameless(version), &Settings::default()), Err(RejectReason::MissingHost));
