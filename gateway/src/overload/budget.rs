@@ -64,6 +64,12 @@ impl CertBudget {
         self.certs.stats().sealed.map_or(0, |sealed| sealed.memory)
     }
 
+    /// Bytes that certificates and encrypted copies take now.
+    pub(super) fn held(&self) -> u64 {
+        let stats = self.certs.stats();
+        stats.bytes + stats.sealed.map_or(0, |sealed| sealed.memory)
+    }
+
     /// What is wanted, in bytes.
     pub(super) fn wanted(&self) -> u64 {
         self.state().wanted

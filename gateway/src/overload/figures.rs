@@ -10,6 +10,8 @@ use crate::ledger::{Kind, Ledger};
 pub(super) struct Figures {
     limit: Gauge,
     working_set: Gauge,
+    accounted: Gauge,
+    unaccounted: Gauge,
     max_connections: Gauge,
     reserved: [Gauge; Kind::ALL.len()],
     reservable: Gauge,
@@ -24,6 +26,8 @@ impl Figures {
         let figures = Self {
             limit: gauge!("postern_memory_limit_bytes"),
             working_set: gauge!("postern_memory_working_set_bytes"),
+            accounted: gauge!("postern_memory_accounted_bytes"),
+            unaccounted: gauge!("postern_memory_unaccounted_bytes"),
             max_connections: gauge!("postern_max_connections"),
             reserved: Kind::ALL.map(|kind| gauge!("postern_memory_reserved_bytes", "kind" => kind.as_str())),
             reservable: gauge!("postern_memory_reservable_bytes"),
@@ -41,8 +45,12 @@ impl Figures {
         self.limit.set(bytes as f64);
     }
 
-    pub(super) fn working_set(&self, bytes: u64) {
+    /// Sets what the kernel counts, and what the gateway knows of it: the fixed part, the configuration, certificates and
+    /// reservations.
+    pub(super) fn working_set(&self, bytes: u64, accounted: u64) {
         self.working_set.set(bytes as f64);
+        self.accounted.set(accounted as f64);
+        self.unaccounted.set(bytes as f64 - accounted as f64);
     }
 
     /// How many may be open.
@@ -100,6 +108,16 @@ pub(crate) fn describe_metrics() {
         "postern_memory_working_set_bytes",
         Unit::Bytes,
         "What counts against the limit: as the kubelet computes it for a cgroup, RSS for a limit by setting."
+    );
+    describe_gauge!(
+        "postern_memory_accounted_bytes",
+        Unit::Bytes,
+        "What the gateway knows of the working set: its fixed part, the configuration, certificates and reservations."
+    );
+    describe_gauge!(
+        "postern_memory_unaccounted_bytes",
+        Unit::Bytes,
+        "The working set less what is accounted for; negative where what was reserved has not been used."
     );
     describe_gauge!("postern_memory_allocated_bytes", Unit::Bytes, "What the process has allocated on the heap.");
     describe_gauge!(

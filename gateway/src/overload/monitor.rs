@@ -241,6 +241,8 @@ struct Monitor {
     bare: u64,
     /// Bytes and hosts of the first configuration.
     first: Option<(u64, usize)>,
+    /// Bytes of the configuration when it was planned with last.
+    configuration: u64,
     planned: Instant,
     purged: Option<Instant>,
     called: Option<Instant>,
@@ -263,6 +265,7 @@ impl Monitor {
             fixed: resident.map_or(0, |rss| rss.all).max(FIXED),
             bare: resident.map_or(0, |rss| rss.anonymous),
             first: None,
+            configuration: 0,
             planned: Instant::now(),
             purged: None,
             called: None,
@@ -295,8 +298,9 @@ impl Monitor {
         self.view.limit.store(limit, Relaxed);
         self.view.working_set.store(working_set, Relaxed);
         self.figures.limit(limit);
-        self.figures.working_set(working_set);
-        self.figures.ledger(self.view.pressure.ledger());
+        let ledger = self.view.pressure.ledger();
+        self.figures.working_set(working_set, self.fixed + self.configuration + self.certs.held() + ledger.used());
+        self.figures.ledger(ledger);
         let percent = reading.map_or(f64::NEG_INFINITY, Reading::percent);
         let before = self.ladder.stage();
         if self.ladder.observe(percent, thresholds, now) {
@@ -365,10 +369,13 @@ impl Monitor {
             return;
         };
         let is_configured = self.view.is_configured.load(Relaxed);
+        if is_configured {
+            self.configuration = self.routes();
+        }
         let demand = Demand {
             limit,
             fixed: self.fixed,
-            routes: if is_configured { self.routes() + self.in_use() } else { 0 },
+            routes: if is_configured { self.configuration + self.in_use() } else { 0 },
             connections: settings.max_connections,
             fit_connections: settings.fit_connections,
             cert_cache: settings.cert_cache,
