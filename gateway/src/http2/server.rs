@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -14,6 +14,7 @@ use h2::Reason;
 use h2::server::{Builder, SendResponse};
 use http::Request;
 use tokio::time::Instant;
+use tokio_util::sync::PollSemaphore;
 
 use super::frame::FrameWatch;
 use super::outgoing::Chunk;
@@ -69,7 +70,18 @@ pub(crate) async fn serve<H: Handler>(
         permit,
         most: 0,
     };
-    let serving = Serving { h2, gate, streams, turn: &turn, malformed: 0, idle: Idle::default(), going_away: false };
+    let processors = PollSemaphore::new(Arc::clone(connection.account.processors()));
+    let serving = Serving {
+        h2,
+        gate,
+        streams,
+        turn: &turn,
+        processors,
+        has_more: false,
+        malformed: 0,
+        idle: Idle::default(),
+        going_away: false,
+    };
     serving.run(number, watches, &settings.http2).await;
 }
 
@@ -131,10 +143,14 @@ async fn serve_stream<H: Handler>(
     let mut client = ServerStream::new(response, body.clone(), head.expects_continue, patience);
     {
         let mut handling = pin!(handler.handle(connection, head, &mut client));
+        let mut is_new = true;
         poll_fn(|cx| {
             if !turn.take() {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
+            }
+            if std::mem::take(&mut is_new) {
+                turn.begun();
             }
             let polled = handling.as_mut().poll(cx);
             if let Some(body) = body.as_ref().filter(|_| polled.is_pending()) {
@@ -152,6 +168,8 @@ async fn serve_stream<H: Handler>(
 struct Turn {
     /// Polls of streams that are left.
     left: AtomicU32,
+    /// Streams that have not been polled yet: the memory of their heads is not reserved.
+    new: AtomicU32,
     /// How often all that can be sent was handed to the byte stream, in all turns.
     rounds: AtomicU32,
 }
@@ -166,6 +184,18 @@ impl Turn {
         let left = self.left();
         self.left.store(left.saturating_sub(1), Relaxed);
         left > 0
+    }
+
+    fn opened(&self) {
+        self.new.fetch_add(1, Relaxed);
+    }
+
+    fn begun(&self) {
+        self.new.fetch_sub(1, Relaxed);
+    }
+
+    fn has_new(&self) -> bool {
+        self.new.load(Relaxed) > 0
     }
 
     fn left(&self) -> u32 {
@@ -243,6 +273,10 @@ struct Serving<'a, S, F> {
     gate: Arc<Gate>,
     streams: Streams<'a, S, F>,
     turn: &'a Turn,
+    /// Held in a turn that follows another one at once.
+    processors: PollSemaphore,
+    /// Whether the last turn has left something to do.
+    has_more: bool,
     malformed: u32,
     idle: Idle,
     going_away: bool,
@@ -293,12 +327,19 @@ where
 
     /// Reads, and polls streams that can go on, until nothing can or the turn is at its end.
     fn poll_turn(&mut self, max_malformed: u32, patience: Duration, cx: &mut Context<'_>) -> Poll<Event> {
+        // Never closed.
+        let _processor = if self.has_more { ready!(self.processors.poll_acquire(cx)) } else { None };
+        self.has_more = false;
         self.turn.begin();
         loop {
             while let Poll::Ready(accepted) = self.h2.poll_accept(cx) {
                 match accepted {
                     Some(Ok((request, response))) => {
-                        self.malformed += u32::from(!self.streams.open(request, response));
+                        if self.streams.open(request, response) {
+                            self.turn.opened();
+                        } else {
+                            self.malformed += 1;
+                        }
                     }
                     Some(Err(error)) => return Poll::Ready(ended_by(&error)),
                     None => return Poll::Ready(Event::Closed),
@@ -313,12 +354,14 @@ where
             }
             let left = self.turn.left();
             self.streams.poll(cx);
-            let was_paused = self.gate.resume();
+            // What has come waits in little memory only once it has been looked at.
+            let was_paused = !self.turn.has_new() && self.gate.resume();
             if was_paused {
                 // A portion costs as much as a stream, also if `h2` refuses all requests in it by itself.
                 self.turn.take();
             }
             if self.turn.left() == 0 {
+                self.has_more = true;
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -342,8 +385,8 @@ where
     /// not read.
     async fn cut_off(self, reason: Closed) {
         reason.count();
-        let Self { mut h2, streams, .. } = self;
-        drop(streams);
+        let Self { mut h2, streams, processors, .. } = self;
+        drop((streams, processors));
         h2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
         let closed = poll_fn(|cx| h2.poll_closed(cx));
         // An error, or the end of our patience: either way the connection is dropped.

@@ -19,7 +19,8 @@ const MOST_WAITING: usize = 1_024;
 /// stalled make room.
 const SMALL: u64 = 64;
 
-/// Handshakes of one source that may compute at a time, for each processor: one that runs, and one that is next.
+/// Handshakes and connections of one source that may compute at a time, for each processor: one that runs, and one that is
+/// next.
 const COMPUTING: usize = 2;
 
 /// Processors that the process may use, by the quota of its cgroup as well.
@@ -34,7 +35,7 @@ pub struct Account {
     is_trusted: bool,
     held: AtomicU64,
     pub(super) waiting: AtomicUsize,
-    processors: Semaphore,
+    processors: Arc<Semaphore>,
 }
 
 /// The reason why bytes cannot be reserved.
@@ -50,7 +51,7 @@ pub enum Shortage {
 
 impl Account {
     pub(super) fn new(ledger: Ledger, source: IpAddr, is_trusted: bool) -> Self {
-        let processors = Semaphore::new(COMPUTING * *PROCESSORS);
+        let processors = Arc::new(Semaphore::new(COMPUTING * *PROCESSORS));
         Self { ledger, source, is_trusted, held: AtomicU64::new(0), waiting: AtomicUsize::new(0), processors }
     }
 
@@ -64,8 +65,9 @@ impl Account {
         self.source
     }
 
-    /// Returns what a handshake of the source holds while it computes, in the order in which they ask.
-    pub fn processors(&self) -> &Semaphore {
+    /// Returns what is held of the source while it computes: by a handshake, and by a connection that has had its turn and has
+    /// more to do. The rest of them wait for each other, and not in the way of other sources.
+    pub fn processors(&self) -> &Arc<Semaphore> {
         &self.processors
     }
 
