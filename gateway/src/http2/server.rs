@@ -13,6 +13,7 @@ use futures_util::stream::FuturesUnordered;
 use h2::Reason;
 use h2::server::{Builder, SendResponse};
 use http::Request;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::PollSemaphore;
 
@@ -77,7 +78,7 @@ pub(crate) async fn serve<H: Handler>(
         streams,
         turn: &turn,
         processors,
-        has_more: false,
+        processor: None,
         malformed: 0,
         idle: Idle::default(),
         going_away: false,
@@ -273,10 +274,10 @@ struct Serving<'a, S, F> {
     gate: Arc<Gate>,
     streams: Streams<'a, S, F>,
     turn: &'a Turn,
-    /// Held in a turn that follows another one at once.
+    /// A turn needs a permit, and keeps it until the next one while there is more to do: no more connections of a source than it
+    /// has permits wait in the way of others.
     processors: PollSemaphore,
-    /// Whether the last turn has left something to do.
-    has_more: bool,
+    processor: Option<OwnedSemaphorePermit>,
     malformed: u32,
     idle: Idle,
     going_away: bool,
@@ -327,9 +328,9 @@ where
 
     /// Reads, and polls streams that can go on, until nothing can or the turn is at its end.
     fn poll_turn(&mut self, max_malformed: u32, patience: Duration, cx: &mut Context<'_>) -> Poll<Event> {
-        // Never closed.
-        let _processor = if self.has_more { ready!(self.processors.poll_acquire(cx)) } else { None };
-        self.has_more = false;
+        if self.processor.is_none() {
+            self.processor = ready!(self.processors.poll_acquire(cx));
+        }
         self.turn.begin();
         loop {
             while let Poll::Ready(accepted) = self.h2.poll_accept(cx) {
@@ -361,7 +362,6 @@ where
                 self.turn.take();
             }
             if self.turn.left() == 0 {
-                self.has_more = true;
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -370,6 +370,7 @@ where
                 break;
             }
         }
+        self.processor = None;
         self.idle.poll(self.streams.serving.is_empty(), patience, cx).map(|()| Event::Idle)
     }
 
@@ -385,8 +386,8 @@ where
     /// not read.
     async fn cut_off(self, reason: Closed) {
         reason.count();
-        let Self { mut h2, streams, processors, .. } = self;
-        drop((streams, processors));
+        let Self { mut h2, streams, processors, processor, .. } = self;
+        drop((streams, processor, processors));
         h2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
         let closed = poll_fn(|cx| h2.poll_closed(cx));
         // An error, or the end of our patience: either way the connection is dropped.

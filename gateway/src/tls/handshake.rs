@@ -185,8 +185,10 @@ impl Terminator {
                 .into_stream_with(Arc::clone(&self.config), |conn| conn.set_buffer_limit(Some(limits.send_buffer)))
                 .await
         }));
-        // The first poll agrees on a key and signs (RFC 8446 §4.4.3): that is what a handshake costs.
+        // The first poll agrees on a key and signs (RFC 8446 §4.4.3): that is what a handshake costs. It is held while others
+        // have their turn, so that no more handshakes of a source than it has permits wait in their way.
         let processor = processors.acquire().await;
+        tokio::task::yield_now().await;
         let computed = poll_fn(|cx| Poll::Ready(session.as_mut().poll(cx))).await;
         drop(processor);
         let session = match computed {
