@@ -32,7 +32,7 @@ use crate::connection::{Connection, NARROW, WIDE};
 use crate::exchange::relay::{Broken, Filter, Limits, Relay};
 use crate::exchange::replay::Replay;
 use crate::exchange::{ClientStream, EndpointStream, Handler};
-use crate::ledger::{Kind, Reservation};
+use crate::ledger::{Kind, Reservation, Shortage};
 use crate::live::Live;
 use crate::message::{BodyLength, Name, RequestHead, ResponseHead, Version};
 use crate::overload::{Pressure, Refused};
@@ -50,7 +50,7 @@ use retry::Exchange;
 pub use metrics::describe_metrics;
 pub use settings::Settings;
 
-/// Bytes of the state of a request that waits, besides its head.
+/// Bytes of the state of a request, besides its head.
 const STATE_MEMORY: u64 = 8 * 1024;
 
 /// Returns `true` if the gateway is ready, for `/ready` on the internal listener.
@@ -109,6 +109,9 @@ impl Postern {
 
     /// Serves a request that goes to an endpoint.
     async fn forward<C: ClientStream>(&self, request: &mut UnderWay<'_>, client: &mut C) -> Result<(), Failure> {
+        if request.memory.is_none() {
+            return Err(Failure::Shortage(Shortage::Source));
+        }
         let _memory = unless_gone(client, self.reserve(request)).await??;
         let wide = reserve_window(request);
         if wide.is_some() {
@@ -164,16 +167,11 @@ impl Postern {
         }
     }
 
-    /// Reserves the memory of a request: that of its head at once, that of both bodies as soon as there is some.
-    async fn reserve(&self, request: &UnderWay<'_>) -> Result<(Reservation, Reservation), Failure> {
-        let account = &request.connection.account;
-        // A client of HTTP/1.1 may send ahead, which waits in the kernel until it is read.
-        let ahead = if request.head.version == Version::Http2 { 0 } else { 2 * NARROW as u64 };
-        let bytes = STATE_MEMORY + request.head.memory() as u64 + ahead;
-        let head = account.try_reserve(Kind::Head, bytes).map_err(Failure::Shortage)?;
+    /// Reserves the memory of both bodies as soon as there is some.
+    async fn reserve(&self, request: &UnderWay<'_>) -> Result<Reservation, Failure> {
         let patience = self.settings.load().endpoint_wait;
-        let body = account.reserve(Kind::Request, REQUEST_MEMORY, patience).await.map_err(Failure::Shortage)?;
-        Ok((head, body))
+        let reserved = request.connection.account.reserve(Kind::Request, REQUEST_MEMORY, patience).await;
+        reserved.map_err(Failure::Shortage)
     }
 
     async fn choose(&self, request: &mut UnderWay<'_>) -> Result<Choice, Failure> {
@@ -279,7 +277,10 @@ impl Postern {
 
     async fn reply<C: ClientStream>(&self, request: &mut UnderWay<'_>, client: &mut C, reply: &Reply) {
         request.record.status = Some(if request.head.is_grpc() { 200 } else { reply.status.as_u16() });
-        if let Err(error) = respond::respond(client, &request.head, reply, &request.record.request_id).await {
+        // A client that takes no body has its stream in memory for as long as there is one to take.
+        let has_body = request.memory.is_some();
+        let sent = respond::respond(client, &request.head, reply, &request.record.request_id, has_body).await;
+        if let Err(error) = sent {
             tracing::debug!(%error, "cannot send a response of the gateway");
             client.abort();
         }
@@ -302,7 +303,8 @@ impl Handler for Postern {
 
     async fn handle<C: ClientStream>(&self, connection: &Connection, head: RequestHead, client: &mut C) {
         let logs_access = self.settings.load().access_log;
-        let mut request = UnderWay::new(connection, head, &self.metrics, logs_access);
+        let memory = reserve_state(connection, &head);
+        let mut request = UnderWay::new(connection, head, memory, &self.metrics, logs_access);
         match self.admit(&mut request) {
             Verdict::Forward(matched) => {
                 request.record.matched = Some(matched);
@@ -325,6 +327,13 @@ async fn unless_gone<C: ClientStream, F: Future>(client: &mut C, future: F) -> R
         Poll::Pending => client.poll_gone(cx).map(|error| Err(Broken::Client(error).into())),
     })
     .await
+}
+
+/// Reserves the memory of a request's state and head, to the end of the response, the gateway's own included.
+fn reserve_state(connection: &Connection, head: &RequestHead) -> Option<Reservation> {
+    // A client of HTTP/1.1 may send ahead, which waits in the kernel until it is read.
+    let ahead = if head.version == Version::Http2 { 0 } else { 2 * NARROW as u64 };
+    connection.account.try_reserve(Kind::Head, STATE_MEMORY + head.memory() as u64 + ahead).ok()
 }
 
 /// Reserves memory for a larger window, if the client has a large body to send by HTTP/1.1.

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::connection::Connection;
+use crate::ledger::Reservation;
 use crate::message::{Authority, RequestHead};
 use crate::route::Matched;
 use crate::upstream::Attempts;
@@ -67,14 +68,23 @@ pub(super) struct UnderWay<'a> {
     /// The authority as the client sent it, where a route has replaced the head's.
     pub(super) replaced: Option<Authority>,
     pub(super) record: Record,
+    /// The memory of its state and head; `None` if there was none.
+    pub(super) memory: Option<Reservation>,
     metrics: &'a Metrics,
     logs_access: bool,
     has_ended: bool,
 }
 
 impl<'a> UnderWay<'a> {
-    pub(super) fn new(connection: &'a Connection, head: RequestHead, metrics: &'a Metrics, logs_access: bool) -> Self {
-        Self { connection, head, replaced: None, record: Record::new(), metrics, logs_access, has_ended: false }
+    pub(super) fn new(
+        connection: &'a Connection,
+        head: RequestHead,
+        memory: Option<Reservation>,
+        metrics: &'a Metrics,
+        logs_access: bool,
+    ) -> Self {
+        let record = Record::new();
+        Self { connection, head, replaced: None, record, memory, metrics, logs_access, has_ended: false }
     }
 
     /// Returns the authority as the client sent it.

@@ -50,13 +50,18 @@ impl Reply {
         self
     }
 
-    /// Returns the head and the body for a request.
-    fn message(&self, head: &RequestHead, request_id: &[u8]) -> (ResponseHead, Bytes) {
+    /// Returns the head and the body for a request; an empty one unless `has_body`.
+    fn message(&self, head: &RequestHead, request_id: &[u8], has_body: bool) -> (ResponseHead, Bytes) {
         if head.is_grpc() {
             return (self.grpc(request_id), Bytes::new());
         }
-        let body = Bytes::from(format!("{}\n", self.body));
         let mut fields = Fields::with_capacity(96);
+        if !has_body {
+            self.append_to(&mut fields, request_id);
+            let head = ResponseHead::new(self.status.as_u16(), BodyLength::Empty);
+            return (ResponseHead { fields, ..head }, Bytes::new());
+        }
+        let body = Bytes::from(format!("{}\n", self.body));
         fields.append_known(Name::ContentType, b"text/plain; charset=utf-8");
         fields.append_known(Name::ContentLength, body.len().to_string().as_bytes());
         self.append_to(&mut fields, request_id);
@@ -119,7 +124,7 @@ fn percent_encode(text: &str) -> String {
     encoded
 }
 
-/// Sends a response of the gateway.
+/// Sends a response of the gateway; with an empty body unless `has_body`.
 ///
 /// # Errors
 /// When the client is gone or takes nothing.
@@ -128,8 +133,9 @@ pub(super) async fn respond<C: ClientStream>(
     head: &RequestHead,
     reply: &Reply,
     request_id: &[u8],
+    has_body: bool,
 ) -> Result<(), ClientError> {
-    let (response, body) = reply.message(head, request_id);
+    let (response, body) = reply.message(head, request_id, has_body);
     if !reply.keeps_connection {
         client.close_after_response();
     }
@@ -146,6 +152,15 @@ pub(super) async fn respond<C: ClientStream>(
 mod tests {
     use super::*;
     use crate::message::Version;
+
+    #[test]
+    fn a_response_without_a_body_says_nothing_of_one() {
+        let reply = Reply::new(StatusCode::SERVICE_UNAVAILABLE, "no memory").with(Name::RetryAfter, "1");
+        let (head, body) = reply.message(&request("text/html"), b"id", false);
+        assert_eq!((head.status, head.body, body.len()), (503, BodyLength::Empty, 0));
+        assert!(head.fields.contains(Name::RetryAfter) && head.fields.contains(Name::RequestId));
+        assert!(!head.fields.contains(Name::ContentLength) && !head.fields.contains(Name::ContentType));
+    }
 
     fn request(content_type: &str) -> RequestHead {
         let mut fields = Fields::default();
@@ -167,7 +182,7 @@ mod tests {
         {
             let reply = Reply::new(StatusCode::from_u16(status).expect("a status"), "50 % off\n");
             for content_type in ["application/grpc", "application/grpc+proto"] {
-                let (head, body) = reply.message(&request(content_type), b"id");
+                let (head, body) = reply.message(&request(content_type), b"id", true);
                 assert_eq!((head.status, head.body, body.len()), (200, BodyLength::Empty, 0));
                 assert_eq!(value(&head, Name::GrpcStatus).as_deref(), Some(code), "{status}");
                 assert_eq!(value(&head, Name::GrpcMessage).as_deref(), Some("50 %25 off%0A"));
@@ -182,7 +197,7 @@ mod tests {
         for content_type in
             ["application/grpc-web", "application/grpc-web+proto", "application/connect+proto", "text/plain"]
         {
-            let (head, body) = reply.message(&request(content_type), b"id");
+            let (head, body) = reply.message(&request(content_type), b"id", true);
             assert_eq!((head.status, &body[..]), (404, &b"no service has this host\n"[..]), "{content_type}");
             assert_eq!(value(&head, Name::GrpcStatus), None);
         }

@@ -278,3 +278,26 @@ async fn other_upgrades_are_not_passed_on() {
     assert_eq!(status(&answer), 200);
     assert!(!answer.contains("upgrade:") && !answer.contains("http2-settings"), "{answer}");
 }
+
+/// The memory of a stream is reserved to the end of its response. Where there is none, there is no body to wait for.
+#[tokio::test]
+async fn a_response_of_the_gateway_has_no_body_where_there_is_no_memory_for_its_stream() {
+    const STREAMS: usize = 60;
+    let gateway = Gateway::start();
+    gateway.admission.ledger().set_total(1 << 20);
+    let tcp = TcpStream::connect(gateway.address).await.expect("the gateway listens");
+    let mut client = h2::client::Builder::new();
+    let (requests, connection) = client.initial_window_size(0).handshake::<_, Bytes>(tcp).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    let mut responses = Vec::new();
+    for _ in 0..STREAMS {
+        let request = hyper::Request::get("http://nobody.test/").body(()).expect("valid");
+        let mut requests = requests.clone().ready().await.expect("open");
+        let (response, _) = requests.send_request(request, true).expect("sent");
+        responses.push(response.await.expect("answered"));
+    }
+    assert!(responses.iter().all(|response| response.status() == 404));
+    let ended = responses.iter().filter(|response| response.body().is_end_stream()).count();
+    assert!((STREAMS / 3..STREAMS).contains(&ended), "{ended} of {STREAMS} responses have no body");
+    assert!(!responses[0].body().is_end_stream(), "the first finds memory");
+}

@@ -76,6 +76,7 @@ impl Figures {
 pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
     pub(crate) ready: Arc<AtomicBool>,
+    pub(crate) admission: Arc<Admission>,
     applier: Applier,
     version: u64,
     _phase: watch::Sender<Phase>,
@@ -101,17 +102,18 @@ impl Gateway {
         let proxy = Postern::new(Arc::clone(&tables), applier.applied(), settings, is_ready);
         let certificates = CertStore::builder(certificates).build();
         let connections = connection::Settings { idle_timeout: IDLE, header_timeout: IDLE, ..Default::default() };
+        let admission = Admission::new(Limits::default());
         let service = Arc::new(Service {
             handler: Arc::new(proxy),
             tls: Arc::new(Terminator::new(tls::Settings::default(), tables, certificates).expect("valid")),
-            admission: Admission::new(Limits::default()),
+            admission: Arc::clone(&admission),
             settings: connections.into(),
         });
         let bound = bind(listener, "127.0.0.1:0".parse().expect("an address")).expect("a port is free");
         let address = bound.local_addr();
         let (phase, drain) = watch::channel(Phase::Serving);
         tokio::spawn(serve(bound, Policy::default(), service, drain));
-        Self { address, ready, applier, version: 0, _phase: phase }
+        Self { address, ready, admission, applier, version: 0, _phase: phase }
     }
 
     pub(crate) fn apply(&mut self, update: Update) {
