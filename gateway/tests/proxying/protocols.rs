@@ -14,6 +14,14 @@ use xds::resource::{Route, UpstreamProtocol};
 
 use crate::rig::{Gateway, echo, forward, prefix, status};
 
+/// A connection over HTTP/2 with prior knowledge.
+async fn connect_h2(gateway: &Gateway, client: &h2::client::Builder) -> h2::client::SendRequest<Bytes> {
+    let stream = TcpStream::connect(gateway.address).await.expect("connects");
+    let (requests, connection) = client.handshake(stream).await.expect("speaks h2");
+    tokio::spawn(connection);
+    requests
+}
+
 /// A GET over HTTP/2 with prior knowledge.
 async fn get_h2(address: SocketAddr, authority: &str, te: bool) -> (u16, String) {
     let stream = TcpStream::connect(address).await.expect("connects");
@@ -83,9 +91,7 @@ async fn trailers_pass_in_both_directions_between_all_versions() {
             "{protocol:?}: {answer}"
         );
 
-        let stream = TcpStream::connect(gateway.address).await.expect("connects");
-        let (mut requests, connection) = h2::client::handshake(stream).await.expect("speaks h2");
-        tokio::spawn(connection);
+        let mut requests = connect_h2(&gateway, &h2::client::Builder::new()).await;
         let request = http::Request::post("http://shop.test/").header("te", "trailers").header("trailer", "x-sum");
         let (response, mut sending) = requests.send_request(request.body(()).expect("valid"), false).expect("sent");
         sending.send_data("hi".into(), false).expect("sent");
@@ -204,9 +210,7 @@ async fn a_websocket_over_http2_reaches_a_service_of_http1() {
         let mut gateway = Gateway::start();
         gateway.cluster("ns/a:80", protocol, &[websocket_like().await]);
         gateway.route("shop.test", "ns/a:80");
-        let stream = TcpStream::connect(gateway.address).await.expect("connects");
-        let (mut requests, connection) = h2::client::handshake(stream).await.expect("speaks h2");
-        tokio::spawn(connection);
+        let mut requests = connect_h2(&gateway, &h2::client::Builder::new()).await;
         while !requests.is_extended_connect_protocol_enabled() {
             requests = requests.ready().await.expect("open");
             tokio::task::yield_now().await;
@@ -285,10 +289,7 @@ async fn a_response_of_the_gateway_has_no_body_where_there_is_no_memory_for_its_
     const STREAMS: usize = 60;
     let gateway = Gateway::start();
     gateway.admission.ledger().set_total(1 << 20);
-    let tcp = TcpStream::connect(gateway.address).await.expect("the gateway listens");
-    let mut client = h2::client::Builder::new();
-    let (requests, connection) = client.initial_window_size(0).handshake::<_, Bytes>(tcp).await.expect("HTTP/2");
-    tokio::spawn(connection);
+    let requests = connect_h2(&gateway, h2::client::Builder::new().initial_window_size(0)).await;
     let mut responses = Vec::new();
     for _ in 0..STREAMS {
         let request = hyper::Request::get("http://nobody.test/").body(()).expect("valid");

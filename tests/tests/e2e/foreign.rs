@@ -49,36 +49,30 @@ fn both(versions: &[&str]) -> Vec<String> {
     versions.iter().flat_map(both).collect()
 }
 
-#[tokio::test]
-async fn node_is_served_by_both_versions_of_http() -> Result<()> {
-    if !installed("node").await {
+/// Runs a program that speaks these versions of HTTP, if its tool is installed.
+async fn serves(tool: &str, before: &[&str], program: &str, versions: &[&str]) -> Result<()> {
+    if !installed(tool).await {
         return Ok(());
     }
     let (world, _backend) = http().await?;
-    assert_eq!(lines(&world, "node", &[], "client.mjs").await?, both(&["1.1", "1.1", "2"]));
+    assert_eq!(lines(&world, tool, before, program).await?, both(versions));
     Ok(())
 }
 
 #[tokio::test]
+async fn node_is_served_by_both_versions_of_http() -> Result<()> {
+    serves("node", &[], "client.mjs", &["1.1", "1.1", "2"]).await
+}
+
+#[tokio::test]
 async fn go_is_served_by_both_versions_of_http() -> Result<()> {
-    if !installed("go").await {
-        return Ok(());
-    }
-    let (world, _backend) = http().await?;
-    assert_eq!(lines(&world, "go", &["run"], "client.go").await?, both(&["1", "1", "2"]));
-    Ok(())
+    serves("go", &["run"], "client.go", &["1", "1", "2"]).await
 }
 
 /// It offers `Upgrade: h2c` with each request on the plain port.
 #[tokio::test]
 async fn java_is_served_by_both_versions_of_http() -> Result<()> {
-    if !installed("java").await {
-        return Ok(());
-    }
-    let (world, _backend) = http().await?;
-    let expected = both(&["HTTP_1_1", "HTTP_1_1", "HTTP_1_1", "HTTP_2"]);
-    assert_eq!(lines(&world, "java", &[], "Client.java").await?, expected);
-    Ok(())
+    serves("java", &[], "Client.java", &["HTTP_1_1", "HTTP_1_1", "HTTP_1_1", "HTTP_2"]).await
 }
 
 #[tokio::test]
