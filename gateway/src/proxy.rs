@@ -109,8 +109,8 @@ impl Postern {
 
     /// Serves a request that goes to an endpoint.
     async fn forward<C: ClientStream>(&self, request: &mut UnderWay<'_>, client: &mut C) -> Result<(), Failure> {
-        if request.memory.is_none() {
-            return Err(Failure::Shortage(Shortage::Source));
+        if let Err(shortage) = request.memory {
+            return Err(Failure::Shortage(shortage));
         }
         let _memory = unless_gone(client, self.reserve(request)).await??;
         let wide = reserve_window(request);
@@ -278,7 +278,7 @@ impl Postern {
     async fn reply<C: ClientStream>(&self, request: &mut UnderWay<'_>, client: &mut C, reply: &Reply) {
         request.record.status = Some(if request.head.is_grpc() { 200 } else { reply.status.as_u16() });
         // A client that takes no body has its stream in memory for as long as there is one to take.
-        let has_body = request.memory.is_some();
+        let has_body = request.memory.is_ok();
         let sent = respond::respond(client, &request.head, reply, &request.record.request_id, has_body).await;
         if let Err(error) = sent {
             tracing::debug!(%error, "cannot send a response of the gateway");
@@ -330,10 +330,10 @@ async fn unless_gone<C: ClientStream, F: Future>(client: &mut C, future: F) -> R
 }
 
 /// Reserves the memory of a request's state and head, to the end of the response, the gateway's own included.
-fn reserve_state(connection: &Connection, head: &RequestHead) -> Option<Reservation> {
+fn reserve_state(connection: &Connection, head: &RequestHead) -> Result<Reservation, Shortage> {
     // A client of HTTP/1.1 may send ahead, which waits in the kernel until it is read.
     let ahead = if head.version == Version::Http2 { 0 } else { 2 * NARROW as u64 };
-    connection.account.try_reserve(Kind::Head, STATE_MEMORY + head.memory() as u64 + ahead).ok()
+    connection.account.try_reserve(Kind::Head, STATE_MEMORY + head.memory() as u64 + ahead)
 }
 
 /// Reserves memory for a larger window, if the client has a large body to send by HTTP/1.1.

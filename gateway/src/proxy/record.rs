@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::connection::Connection;
-use crate::ledger::Reservation;
+use crate::ledger::{Reservation, Shortage};
 use crate::message::{Authority, RequestHead};
 use crate::route::Matched;
 use crate::upstream::Attempts;
@@ -68,8 +68,8 @@ pub(super) struct UnderWay<'a> {
     /// The authority as the client sent it, where a route has replaced the head's.
     pub(super) replaced: Option<Authority>,
     pub(super) record: Record,
-    /// The memory of its state and head; `None` if there was none.
-    pub(super) memory: Option<Reservation>,
+    /// The memory of its state and head, or the reason why there is none.
+    pub(super) memory: Result<Reservation, Shortage>,
     metrics: &'a Metrics,
     logs_access: bool,
     has_ended: bool,
@@ -79,7 +79,7 @@ impl<'a> UnderWay<'a> {
     pub(super) fn new(
         connection: &'a Connection,
         head: RequestHead,
-        memory: Option<Reservation>,
+        memory: Result<Reservation, Shortage>,
         metrics: &'a Metrics,
         logs_access: bool,
     ) -> Self {
