@@ -13,7 +13,7 @@ pub struct Settings {
     pub header_timeout: Duration,
     /// The most of an HTTP/1.1 header that is read while its end has not come. [`HEADER_LIMIT`].
     pub header_limit: u32,
-    /// How long an HTTP/1.1 connection may wait for its next (or first) request. 75 s: balancers of AWS close after 60 s, and a
+    /// Time for which an HTTP/1.1 connection may wait for its next (or first) request. 75 s: balancers of AWS close after 60 s, and a
     /// request that meets a connection which is being closed is lost.
     pub idle_timeout: Duration,
     /// How long a client may take no byte of what it is sent. 60 s.

@@ -134,7 +134,7 @@ pub(super) fn failed(failure: Failure) -> Option<Reply> {
 
 /// Returns `true` if a trusted proxy says that its client came by https: a redirect would send it in a circle.
 ///
-/// Of several proxies that each add theirs, the first says how the client came. Traefik says `wss` of a WebSocket.
+/// The first of several proxies that each add theirs says how the client came. Traefik says `wss` of a WebSocket.
 fn is_https_already(settings: &Settings, arrival: &Arrival<'_>, head: &RequestHead) -> bool {
     let schemes = head.fields.get(Name::XForwardedProto).unwrap_or_default();
     let scheme = schemes.split(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();

@@ -24,7 +24,7 @@ pub struct Origin<'a> {
     pub is_tls: bool,
     /// The authority as the client sent it.
     pub authority: &'a [u8],
-    /// Whether the peer is a proxy whose word is believed.
+    /// `true` for a peer that is a proxy whose word is believed.
     pub is_trusted: bool,
     /// The treatment of its `X-Forwarded-For`.
     pub chain: Chain,

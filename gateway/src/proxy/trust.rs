@@ -15,7 +15,7 @@ use super::settings::Settings;
 pub struct Hops {
     /// Number of proxies that have appended to `X-Forwarded-For` and are believed.
     pub count: u32,
-    /// Whether the peer's address is appended to `X-Forwarded-For`. If not, the field is passed on as it came, and its last
+    /// `true` if the peer's address is appended to `X-Forwarded-For`. Otherwise the field is passed on as it came, and its last
     /// address, which the peer has written, is one more that is skipped.
     pub appends_peer: bool,
 }
@@ -43,13 +43,8 @@ pub fn is_trusted(settings: &Settings, peer: IpAddr) -> bool {
 pub fn chain(settings: &Settings, peer: IpAddr) -> Chain {
     let is_excluded = !settings.trusted_proxies.is_empty() && !is_in_ranges(settings, peer);
     match settings.hops {
-        Some(hops) if !is_excluded => {
-            if hops.appends_peer {
-                Chain::Append
-            } else {
-                Chain::Keep
-            }
-        }
+        Some(Hops { appends_peer: true, .. }) if !is_excluded => Chain::Append,
+        Some(_) if !is_excluded => Chain::Keep,
         _ if is_trusted(settings, peer) => Chain::Append,
         _ => Chain::Replace,
     }

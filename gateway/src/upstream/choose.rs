@@ -49,7 +49,7 @@ pub struct Attempts {
     tried: SmallVec<[SocketAddr; 2]>,
     /// How often it has waited for an endpoint.
     rounds: u32,
-    /// When the request came: the time for which it may wait begins then.
+    /// Arrival of the request: the time for which it may wait begins then.
     since: Instant,
 }
 

@@ -25,7 +25,7 @@ pub async fn installed(tool: &str) -> bool {
     there
 }
 
-/// Whether Python has a module. Says so loudly if it does not.
+/// Returns `true` if Python has a module; says so loudly if it does not.
 pub async fn has_python_module(module: &str) -> bool {
     let import = format!("import {module}");
     let has = run("python3", &["-c", &import]).await.is_ok_and(|ran| ran.status.success());
